@@ -1,0 +1,32 @@
+"""What ``phenobench data get NAME`` fetches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from phenobench.errors import unknown
+
+
+def get(name: str) -> list[Path]:
+    """Download and verify a data set.
+
+    Args:
+        name: ``annotations`` or the id of a screen of the catalogue.
+
+    Returns:
+        The files, now in the user's cache folder.
+
+    Raises:
+        InputError: nothing has that name, or something cannot be fetched.
+    """
+    from phenobench.screens.catalogue import fetch, find_screens, load_card
+
+    screens = find_screens()
+    if name in screens:
+        return fetch(load_card(screens[name]))
+    if name == "annotations":
+        from phenobench.annotations import SOURCES, get_annotations
+
+        folder = get_annotations()
+        return [folder / f"{source}.txt" for source in SOURCES]
+    raise unknown("data set", name, ["annotations", *screens])

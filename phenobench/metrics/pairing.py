@@ -1,0 +1,65 @@
+"""Which pairs of rows are positive and which negative, in copairs' vocabulary, as integer codes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from phenobench.errors import InputError
+
+
+@dataclass(frozen=True)
+class Labels:
+    """One metadata column as codes.
+
+    A single-label column has ``codes`` (n,) and no ``sets``; a missing value has a negative code of
+    its own, so that it equals nothing. A multi-label column (cells are lists, tuples or sets) has
+    ``sets`` (n, n_labels), boolean membership.
+    """
+
+    codes: np.ndarray
+    names: Sequence[str]
+    sets: np.ndarray | None = None
+
+
+def encode(column: pd.Series) -> Labels:
+    """Codes of a single-label column, or membership of a multi-label one.
+
+    Raises:
+        InputError: some cells are lists and others are text.
+    """
+    is_set = column.map(lambda cell: isinstance(cell, (list, tuple, set, frozenset, np.ndarray)))
+    if not is_set.any():
+        codes, names = pd.factorize(column)
+        return Labels(np.where(codes < 0, -1 - np.arange(len(codes)), codes), names)
+    if not (is_set | column.isna()).all():
+        raise InputError(f"column '{column.name}' mixes lists of labels with single values; make every cell a list")
+    # Sorted, so that the order of output rows does not depend on the hash seed of sets.
+    cells = [sorted(set(cell)) if several else [] for cell, several in zip(column, is_set, strict=True)]
+    names = sorted({label for cell in cells for label in cell})
+    index = {label: i for i, label in enumerate(names)}
+    sets = np.zeros((len(cells), len(names)), dtype=bool)
+    for row, cell in enumerate(cells):
+        sets[row, [index[label] for label in cell]] = True
+    return Labels(-1 - np.arange(len(cells)), names, sets)
+
+
+def group_codes(columns: Sequence[Labels], n: int) -> np.ndarray:
+    """Rows with equal values in all single-label columns share a code (n,); negative where one is missing."""
+    if not columns:
+        return np.zeros(n, dtype=np.int64)
+    stacked = np.stack([column.codes for column in columns])
+    missing = (stacked < 0).any(axis=0)
+    _, codes = np.unique(stacked, axis=1, return_inverse=True)
+    return np.where(missing, -1 - np.arange(n), codes.reshape(-1))
+
+
+def differ(column: Labels, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Whether rows and others differ in a column: (r, o), multi-label rows differ when they share no label."""
+    if column.sets is not None:
+        shared = column.sets[rows].astype(np.float32) @ column.sets[others].astype(np.float32).T
+        return shared == 0
+    return column.codes[rows][:, None] != column.codes[others][None, :]

@@ -1,0 +1,152 @@
+"""Cross-modal retrieval: recall@k in both directions among unique candidates, with exact chance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from phenobench.errors import InputError
+from phenobench.metrics.similarity import UNDEFINED, levels, unit_rows
+from phenobench.metrics.ties import hit_probability
+
+_BLOCK_CELLS = 2**23
+
+
+@dataclass(frozen=True)
+class Direction:
+    """One direction of retrieval.
+
+    Attributes:
+        recall: k -> share of queries with a correct candidate among the first k.
+        chance: k -> expected recall when all candidates are tied, exactly.
+        hits: probability of a hit by query and k, float64 (n_queries, len(ks)).
+        expected: the same when all candidates are tied.
+        queries: the rows of the query side that have a correct candidate, int (n_queries,).
+        n_candidates: candidates ranked for each query.
+    """
+
+    recall: Mapping[int, float]
+    chance: Mapping[int, float]
+    hits: np.ndarray
+    expected: np.ndarray
+    queries: np.ndarray
+    n_candidates: int
+
+
+@dataclass(frozen=True)
+class CrossModalRecall:
+    """Recall@k from images to texts and back."""
+
+    image_to_text: Direction
+    text_to_image: Direction
+
+
+def cross_modal_recall(
+    images: np.ndarray,
+    texts: np.ndarray,
+    image_labels: Sequence[str],
+    text_labels: Sequence[str],
+    *,
+    ks: Sequence[int] = (1, 5, 10),
+) -> CrossModalRecall:
+    """Recall@k by cosine, images to texts and texts to images, in a common space.
+
+    Texts are unique candidates: rows of one label must be equal and count once. An image has one
+    correct text; a text has all images of its label as correct, and any among the first k is a hit.
+    Tied candidates count by their exact expectation. A query without a correct candidate is left out.
+
+    Args:
+        images: (n, d) finite.
+        texts: (m, d) finite.
+        image_labels: n labels.
+        text_labels: m labels.
+        ks: cut-offs, each at least 1.
+
+    Raises:
+        InputError: other dimensions, two texts for one label, no label in common, or a bad cut-off.
+    """
+    image_units, text_units = unit_rows(images), unit_rows(texts)
+    if image_units.shape[1] != text_units.shape[1]:
+        raise InputError(
+            f"images have {image_units.shape[1]} dimensions and texts {text_units.shape[1]}; they need a common space "
+            "(fit one with --align)"
+        )
+    for side, units, labels in (("image", image_units, image_labels), ("text", text_units, text_labels)):
+        if len(units) != len(labels):
+            raise InputError(f"{len(labels)} {side} labels for {len(units)} rows; give one each")
+    if not len(ks) or min(ks) < 1:
+        raise InputError(f"cut-offs {tuple(ks)} must be at least 1")
+    text_codes, unique = pd.factorize(np.asarray(text_labels, dtype=object))
+    first = np.unique(text_codes, return_index=True)[1]
+    raw = np.asarray(texts)
+    for row in np.flatnonzero((raw != raw[first[text_codes]]).any(axis=1)):
+        raise InputError(f"'{text_labels[row]}' has two different texts (rows {first[text_codes[row]] + 1} and {row + 1}); give one")
+    correct = pd.Index(unique).get_indexer(np.asarray(image_labels, dtype=object))
+    if (correct < 0).all():
+        raise InputError("images and texts have no label in common; check which column is the perturbation on each side")
+    to_text = _image_to_text(image_units, text_units[first], correct, ks)
+    return CrossModalRecall(to_text, _text_to_image(text_units[first], image_units, correct, first, ks))
+
+
+def _similarity_levels(queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:
+    block = levels(queries @ candidates.T)
+    block[:, ~candidates.any(axis=1)] = UNDEFINED
+    block[~queries.any(axis=1)] = UNDEFINED
+    return block
+
+
+def _image_to_text(images: np.ndarray, texts: np.ndarray, correct: np.ndarray, ks: Sequence[int]) -> Direction:
+    queries = np.flatnonzero(correct >= 0)
+    better, tied = np.empty(len(queries), dtype=np.int64), np.empty(len(queries), dtype=np.int64)
+    step = max(1, _BLOCK_CELLS // len(texts))
+    for start in range(0, len(queries), step):
+        rows = queries[start : start + step]
+        block = _similarity_levels(images[rows], texts)
+        own = block[np.arange(len(rows)), correct[rows]][:, None]
+        better[start : start + step] = (block > own).sum(axis=1)
+        tied[start : start + step] = (block == own).sum(axis=1) - 1
+    one = np.ones(len(queries), dtype=np.int64)
+    return _direction(ks, better, one, tied, one, len(texts), queries)
+
+
+def _text_to_image(
+    texts: np.ndarray, images: np.ndarray, correct: np.ndarray, first: np.ndarray, ks: Sequence[int]
+) -> Direction:
+    n_correct = np.bincount(correct[correct >= 0], minlength=len(texts))
+    queries = np.flatnonzero(n_correct)
+    better, right, wrong = (np.empty(len(queries), dtype=np.int64) for _ in range(3))
+    step = max(1, _BLOCK_CELLS // len(images))
+    for start in range(0, len(queries), step):
+        rows = queries[start : start + step]
+        block = _similarity_levels(texts[rows], images)
+        own = correct[None, :] == rows[:, None]
+        best = np.where(own, block, -np.inf).max(axis=1, keepdims=True)
+        better[start : start + step] = (block > best).sum(axis=1)
+        right[start : start + step] = ((block == best) & own).sum(axis=1)
+        wrong[start : start + step] = ((block == best) & ~own).sum(axis=1)
+    return _direction(ks, better, right, wrong, n_correct[queries], len(images), first[queries])
+
+
+def _direction(
+    ks: Sequence[int],
+    better: np.ndarray,
+    right: np.ndarray,
+    wrong: np.ndarray,
+    n_correct: np.ndarray,
+    n_candidates: int,
+    queries: np.ndarray,
+) -> Direction:
+    hits = np.stack([hit_probability(k, better, right, wrong) for k in ks], axis=1)
+    none = np.zeros_like(better)
+    expected = np.stack([hit_probability(k, none, n_correct, n_candidates - n_correct) for k in ks], axis=1)
+    return Direction(
+        recall={k: float(hits[:, i].mean()) for i, k in enumerate(ks)},
+        chance={k: float(expected[:, i].mean()) for i, k in enumerate(ks)},
+        hits=hits,
+        expected=expected,
+        queries=queries,
+        n_candidates=n_candidates,
+    )

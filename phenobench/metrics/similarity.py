@@ -1,0 +1,43 @@
+"""Cosine similarity at a stated resolution, so that a score does not depend on how it was computed.
+
+A matrix product leaves the cosines of identical vectors different in their last bits, which breaks
+exact ties at random. Similarities are therefore computed in float64 and rounded to integer
+levels: vectors that are equal are tied, whatever the block shape, the threads or the machine.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from phenobench.errors import InputError
+
+# Levels per unit of similarity: a resolution of 2.4e-7, above float32 rounding of the features and
+# a power of two, so that the cosines 0, 0.5 and 1 lie in the middle of a level.
+LEVELS = 2**22
+RESOLUTION = 1 / LEVELS
+# The level of an undefined cosine (a zero vector): below every defined one, the worst rank.
+UNDEFINED = -2 * LEVELS
+
+
+def unit_rows(features: np.ndarray) -> np.ndarray:
+    """Rows scaled to length 1, float64 (n, d); zero rows stay zero.
+
+    Raises:
+        InputError: not a matrix, or a value is NaN or infinite.
+    """
+    rows = np.asarray(features, dtype=np.float64)
+    if rows.ndim != 2:
+        raise InputError(f"features have {rows.ndim} dimensions; give a matrix with one row a profile")
+    if not np.isfinite(rows).all():
+        row, column = np.argwhere(~np.isfinite(rows))[0]
+        raise InputError(f"feature {column} of row {row} is NaN or infinite; remove or impute it before scoring")
+    # Scaling by the largest entry first keeps the squares of very large or small values finite.
+    largest = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
+    rows = np.divide(rows, largest, out=np.zeros_like(rows), where=largest > 0)
+    length = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
+    return np.divide(rows, length, out=rows, where=length > 0)
+
+
+def levels(cosines: np.ndarray) -> np.ndarray:
+    """Cosines rounded to integer levels; float32 holds them exactly and sorts fastest."""
+    return np.rint(cosines * LEVELS).astype(np.float32)

@@ -1,0 +1,67 @@
+"""Exact expectations over random orders of tied items; chance is the case where everything is tied."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import gammaln
+
+
+def harmonic(n: int) -> np.ndarray:
+    """Harmonic numbers H_0 ... H_n, float64 (n + 1,)."""
+    return np.concatenate([[0.0], np.cumsum(1.0 / np.arange(1, n + 1))])
+
+
+def precision_in_block(
+    positives: np.ndarray, negatives: np.ndarray, above: np.ndarray, rank: np.ndarray, numbers: np.ndarray
+) -> np.ndarray:
+    """Expected sum of precision at the positives of blocks of tied items, float64 (m,).
+
+    A block of t = p + q tied items (p positives, q negatives) starts behind ``rank`` items of which
+    ``above`` are positives. At place j each order puts a positive with probability p / t, and then
+    (j - 1)(p - 1) / (t - 1) positives stand before it on average; summing precision over the
+    places gives a closed form in harmonic numbers (McSherry and Najork 2008, section 3).
+
+    Args:
+        positives: p of each block (m,), at least 1.
+        negatives: q of each block (m,).
+        above: positives ranked above the block (m,).
+        rank: items ranked above the block (m,).
+        numbers: harmonic numbers up to the largest list.
+    """
+    size = positives + negatives
+    slope = np.divide(positives - 1.0, size - 1.0, out=np.zeros(len(size)), where=size > 1)
+    tail = numbers[rank + size] - numbers[rank]
+    return positives / size * (slope * size + (above + 1.0 - slope * (rank + 1.0)) * tail)
+
+
+def expected_average_precision(n_positive: np.ndarray, n_total: np.ndarray) -> np.ndarray:
+    """E[AP] of a random ranking, exactly, for arrays of equal shape; NaN without positives or negatives."""
+    n_positive, n_total = np.asarray(n_positive, dtype=np.int64), np.asarray(n_total, dtype=np.int64)
+    defined = (n_positive > 0) & (n_total > n_positive)
+    expected = np.full(n_positive.shape, np.nan)
+    if defined.any():
+        positives, total = n_positive[defined], n_total[defined]
+        zero = np.zeros(len(total), dtype=np.int64)
+        numbers = harmonic(int(total.max()))
+        expected[defined] = precision_in_block(positives, total - positives, zero, zero, numbers) / positives
+    return expected
+
+
+def hit_probability(k: int, better: np.ndarray, correct: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+    """Probability that a correct candidate is among the first k, float64 of the common shape.
+
+    ``better`` wrong candidates rank above the best correct one, which is tied with ``correct`` - 1
+    other correct and ``wrong`` wrong ones: 1 - C(wrong, s) / C(wrong + correct, s) for the
+    s = k - better places that are left (hypergeometric).
+    """
+    better, correct, wrong = np.broadcast_arrays(*(np.asarray(x, dtype=np.int64) for x in (better, correct, wrong)))
+    places = np.clip(k - better, 0, correct + wrong)
+    possible = places <= wrong
+    safe = np.where(possible, places, 0)
+    log_miss = (
+        gammaln(wrong + 1) - gammaln(wrong - safe + 1) - gammaln(correct + wrong + 1) + gammaln(correct + wrong - safe + 1)
+    )
+    # One correct candidate is the common case, and exact as a fraction.
+    single = places / np.maximum(correct + wrong, 1)
+    several = np.where(possible, -np.expm1(log_miss), 1.0)
+    return np.where(correct == 1, single, several)

@@ -1,0 +1,210 @@
+"""Profiles: one row a well, metadata beside features, with the record of what was done to them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from phenobench.errors import InputError
+from phenobench.files import atomic
+
+# Every stage names columns by role; a file may call them anything (reading.py maps them to these).
+ROLES: Mapping[str, str] = {
+    "plate": "Metadata_Plate",
+    "well": "Metadata_Well",
+    "batch": "Metadata_Batch",
+    "source": "Metadata_Source",
+    "perturbation": "Metadata_Perturbation",
+    "gene": "Metadata_Symbol",
+    "pert_type": "Metadata_pert_type",
+}
+PERT_TYPES = ("trt", "negcon", "poscon", "empty")
+METADATA_PREFIX = "Metadata_"
+# The key of the parquet file's own metadata under which provenance is kept.
+PROVENANCE_KEY = b"phenobench"
+
+Role = Literal["plate", "well", "batch", "source", "perturbation", "gene", "pert_type"]
+
+
+@dataclass(frozen=True, eq=False)
+class Profiles:
+    """Well-level embeddings with their metadata.
+
+    Attributes:
+        metadata: n rows; columns named as in ``ROLES`` have that role, all are ``Metadata_``.
+        features: float32 (n, d), finite.
+        feature_names: d names, ``feature_0`` and so on where none are given.
+        steps: what normalization did so far, one record a step (see ``normalization.py``).
+        dropped: wells left out on the way here, counted by reason.
+        notes: what a reader of the scores should know about these profiles.
+
+    Raises:
+        InputError: the shapes do not fit, a name occurs twice, or a feature is NaN or infinite.
+    """
+
+    metadata: pd.DataFrame
+    features: np.ndarray
+    feature_names: tuple[str, ...] = ()
+    steps: tuple[Mapping[str, Any], ...] = ()
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        features = np.asarray(self.features)
+        if features.ndim != 2 or len(features) != len(self.metadata):
+            raise InputError(
+                f"features of shape {features.shape} do not fit {len(self.metadata)} rows of metadata; "
+                "give a matrix with one row a well"
+            )
+        names = self.feature_names or tuple(f"feature_{i}" for i in range(features.shape[1]))
+        if len(names) != features.shape[1]:
+            raise InputError(f"{len(names)} feature names for {features.shape[1]} features; give one name a column")
+        object.__setattr__(self, "features", features.astype(np.float32, copy=False))
+        object.__setattr__(self, "feature_names", tuple(names))
+        object.__setattr__(self, "metadata", self.metadata.reset_index(drop=True))
+        require_finite(self.features, self.feature_names)
+
+    def __len__(self) -> int:
+        return len(self.metadata)
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """The roles that a column with at least one value plays."""
+        return frozenset(
+            role for role, name in ROLES.items() if name in self.metadata and self.metadata[name].notna().any()
+        )
+
+    def role(self, role: Role) -> pd.Series:
+        """The column that plays a role.
+
+        Raises:
+            InputError: no column plays it; the message says how to name one.
+        """
+        name = ROLES[role]
+        if name not in self.metadata:
+            known = ", ".join(map(str, self.metadata.columns)) or "none"
+            raise InputError(
+                f"no column for the {role} (default {name}); name one with --column {role}=NAME; "
+                f"metadata columns here: {known}"
+            )
+        return self.metadata[name]
+
+    @property
+    def negative_controls(self) -> np.ndarray:
+        """Boolean (n,): the wells whose ``pert_type`` is ``negcon``."""
+        return self._pert_type("negcon")
+
+    @property
+    def treated(self) -> np.ndarray:
+        """Boolean (n,): the wells under test, ``trt`` or ``poscon``; all where no type is given."""
+        if ROLES["pert_type"] not in self.metadata:
+            return np.ones(len(self), dtype=bool)
+        return self._pert_type("trt", "poscon")
+
+    def _pert_type(self, *types: str) -> np.ndarray:
+        if ROLES["pert_type"] not in self.metadata:
+            return np.zeros(len(self), dtype=bool)
+        return self.metadata[ROLES["pert_type"]].isin(types).to_numpy()
+
+    def groups(self, by: Literal["plate", "batch"] | None) -> tuple[np.ndarray, list[str]]:
+        """Group codes (n,) int and group names; one group of all wells where ``by`` is None.
+
+        Plates and batches of different sources are different; the batch is the plate where
+        there is no batch column.
+        """
+        if by is None:
+            return np.zeros(len(self), dtype=np.intp), ["all wells"]
+        role: Role = "plate" if by == "batch" and ROLES["batch"] not in self.metadata else by
+        labels = self.role(role).astype(str)
+        if ROLES["source"] in self.metadata:
+            labels = self.metadata[ROLES["source"]].astype(str).str.cat(labels, sep="/")
+        codes, names = pd.factorize(labels, sort=True)
+        return codes, [f"{role} {name}" for name in names]
+
+    def select(self, keep: np.ndarray, reason: str | None = None) -> Profiles:
+        """The wells where ``keep`` (n,) is true; the others are counted under ``reason``."""
+        dropped = dict(self.dropped)
+        lost = int(len(self) - np.count_nonzero(keep))
+        if reason and lost:
+            dropped[reason] = dropped.get(reason, 0) + lost
+        elif not lost:
+            return self
+        return replace(self, metadata=self.metadata[keep], features=self.features[keep], dropped=dropped)
+
+    def transformed(
+        self, features: np.ndarray, step: Mapping[str, Any], names: Iterable[str] = (), notes: Iterable[str] = ()
+    ) -> Profiles:
+        """The same wells with new features, the step that made them added to the record."""
+        names = tuple(names) or (self.feature_names if features.shape[1] == len(self.feature_names) else ())
+        return replace(
+            self,
+            features=features,
+            feature_names=names,
+            steps=(*self.steps, step),
+            notes=(*self.notes, *(note for note in notes if note not in self.notes)),
+        )
+
+    @classmethod
+    def read(cls, path: str | Path, columns: Mapping[str, str] | None = None) -> Profiles:
+        """Read a parquet, csv, csv.gz or h5ad file, a folder of them, or a glob.
+
+        Args:
+            path: what to read; several files become one table with the features they share.
+            columns: role -> column name, for files that do not use the names of ``ROLES``.
+
+        Raises:
+            InputError: see ``reading.read_profiles``, which has the other options.
+        """
+        from phenobench.reading import Reading, read_profiles
+
+        return read_profiles([str(path)], Reading(columns=dict(columns or {})))
+
+    def write(self, path: str | Path) -> None:
+        """Write parquet: sorted by plate and well, float32, zstd, atomically, with the record inside.
+
+        Raises:
+            InputError: the file cannot be written, or a metadata column has no ``Metadata_`` name.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        wrong = [name for name in self.metadata.columns if not str(name).startswith(METADATA_PREFIX)]
+        if wrong:
+            raise InputError(f"metadata column '{wrong[0]}' must start with {METADATA_PREFIX}; rename it")
+        keys = [ROLES[role] for role in ("source", "plate", "well") if ROLES[role] in self.metadata]
+        order = self.metadata[keys].astype(str).sort_values(keys, kind="stable").index if keys else self.metadata.index
+        table = pa.Table.from_pandas(self.metadata.loc[order], preserve_index=False)
+        features = self.features[order.to_numpy()]
+        for name, column in zip(self.feature_names, features.T, strict=True):
+            table = table.append_column(name, pa.array(np.ascontiguousarray(column)))
+        record = {"steps": list(self.steps), "dropped": dict(self.dropped), "notes": list(self.notes)}
+        table = table.replace_schema_metadata({PROVENANCE_KEY: json.dumps(record, sort_keys=True).encode()})
+        with atomic(Path(path)) as temporary:
+            pq.write_table(table, temporary, compression="zstd")
+
+
+def require_finite(features: np.ndarray, names: tuple[str, ...]) -> None:
+    """Refuse NaN and infinite values, naming the first by row and column.
+
+    Raises:
+        InputError: with the count, the place and the remedies.
+    """
+    # One sum finds any NaN or infinity without a mask as large as the matrix.
+    with np.errstate(invalid="ignore", over="ignore"):
+        if np.isfinite(features.sum(dtype=np.float64)):
+            return
+    bad = ~np.isfinite(features)
+    row, column = np.unravel_index(int(bad.argmax()), bad.shape)
+    kind = "NaN" if np.isnan(features[row, column]) else "infinite"
+    wells, columns = int(bad.any(axis=1).sum()), int(bad.any(axis=0).sum())
+    raise InputError(
+        f"{int(bad.sum())} feature values are NaN or infinite, in {wells} wells and {columns} features "
+        f"(first: row {row + 1}, feature '{names[column]}' is {kind}); "
+        "use --nan drop-features or --nan drop-wells, or mend the file"
+    )
