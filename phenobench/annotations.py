@@ -107,7 +107,8 @@ def read_pairs(path: Path) -> npt.NDArray[np.str_]:
     ranks = rank[encoded.indices.to_numpy()].reshape(2, -1)
     low, high = ranks.min(axis=0), ranks.max(axis=0)
     keys = np.unique((low * len(names) + high)[low != high])
-    return names[np.stack(np.divmod(keys, max(len(names), 1)), axis=1)]
+    pairs: npt.NDArray[np.str_] = names[np.stack(np.divmod(keys, max(len(names), 1)), axis=1)]
+    return pairs
 
 
 def _fault(path: Path, raw: bytes) -> InputError:

@@ -19,14 +19,16 @@ def get(name: str) -> list[Path]:
     Raises:
         InputError: nothing has that name, or something cannot be fetched.
     """
-    from phenobench.screens.catalogue import fetch, find_screens, load_card
+    from phenobench.cards import find, load, read_toml
 
-    screens = find_screens()
-    if name in screens:
-        return fetch(load_card(screens[name]))
     if name == "annotations":
         from phenobench.annotations import SOURCES, get_annotations
 
         folder = get_annotations()
         return [folder / f"{source}.txt" for source in SOURCES]
-    raise unknown("data set", name, ["annotations", *screens])
+    screens = {id: path for id, path in find().screens.items() if read_toml(path).get("kind") == "profiles"}
+    if name not in screens:
+        raise unknown("data set", name, ["annotations", *screens])
+    from phenobench.screens.catalogue import ScreenCard, fetch
+
+    return fetch(load(screens[name], ScreenCard))

@@ -53,11 +53,10 @@ def fetch_file(url: str, path: Path, sha256: str | None) -> Path:
         _download(url, temporary, path)
         arrived = sha256_of(temporary)
         if known not in (None, arrived):
-            pinned = sha256 is not None
-            remedy = f"put the right file at {path}" if pinned else f"accept the new file by deleting {record}"
+            wanted = f"the pinned {known}" if sha256 else f"{known}, recorded in {record}"
+            remedy = f"put the right file at {path}" if sha256 else f"delete {record.name} to accept the new file"
             raise InputError(
-                f"{url} gave a file with sha256 {arrived} in place of the {'pinned' if pinned else 'recorded'} {known}, "
-                f"and it was not kept; try again, or {remedy}"
+                f"{url} gave a file with sha256 {arrived} in place of {wanted}; it was not kept: try again, or {remedy}"
             )
     if known is None:
         _write_record(record, arrived, path.name)
@@ -196,7 +195,9 @@ def _pip_command(what: str) -> list[str]:
         found = shutil.which(program)
         if found:
             return [found]
-    raise InputError(f"{what} is downloaded with pip, and none was found; install pip (python -m ensurepip) and try again")
+    raise InputError(
+        f"{what} is downloaded with pip, and none was found; install pip (python -m ensurepip) and try again"
+    )
 
 
 def _wheel_folders() -> Iterator[Path]:

@@ -95,7 +95,7 @@ def center(profiles: Profiles, *, by: By = None, controls: Controls = "negcon") 
         InputError: no negative control, or fewer than two in a group.
     """
     fit = _fit_groups(profiles, "center", by, controls)
-    return profiles.transformed(_shift_and_scale(profiles, fit, lambda c: (c.mean(axis=0), np.float64(1.0))), fit.record)
+    return profiles.transformed(_shift_and_scale(profiles, fit, lambda c: (c.mean(axis=0), np.ones(1))), fit.record)
 
 
 def standardize(profiles: Profiles, *, by: By = None, controls: Controls = "negcon") -> Profiles:
@@ -149,8 +149,8 @@ def sphere(profiles: Profiles, *, by: By = None, controls: Controls = "negcon") 
             continue
         if rank < min(len(fitted) - 1, varying.sum()):
             raise InputError(
-                f"sphere: the {varying.sum()} features of {len(fitted)} controls span only {rank} dimensions, so some are "
-                "copies or sums of others; drop those, or use --normalization tvn, which keeps what the controls span"
+                f"sphere: the {varying.sum()} features of {len(fitted)} controls span only {rank} dimensions, so "
+                "some are copies or sums of others; drop those, or use --normalization tvn, which keeps what the controls span"
             )
         if len(fitted) <= varying.sum():
             notes.append(_few_controls("sphere", len(fitted), int(varying.sum())))
@@ -273,7 +273,9 @@ def _rank(features: np.ndarray) -> int:
 def _few_controls(step: str, controls: int, features: int) -> str:
     if controls > features:
         return ""
-    return f"{step}: {controls} negative controls for {features} features, so the whitening is not determined by the data"
+    return (
+        f"{step}: {controls} negative controls for {features} features, so the whitening is not determined by the data"
+    )
 
 
 @dataclass(frozen=True)
@@ -293,7 +295,10 @@ CHAINS: Mapping[str, tuple[tuple[Step, ...], str]] = {
     "sphere": ((Step(sphere),), "whiten on all negative controls (ZCA-cor)"),
     "pca-cs": ((Step(pca_center_scale),), "PCA on all negative controls, then z-score by batch (RxRx3-core)"),
     "tvn": ((Step(tvn),), "typical variation normalization by batch, components beyond the controls' rank dropped"),
-    "tvn-efaar": ((Step(tvn, {"rank": "full"}),), "typical variation normalization by batch, all components (EFAAR 1.0)"),
+    "tvn-efaar": (
+        (Step(tvn, {"rank": "full"}),),
+        "typical variation normalization by batch, all components (EFAAR 1.0)",
+    ),
 }
 DEFAULT = "center+tvn"
 

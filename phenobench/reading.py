@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import glob
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -34,6 +35,8 @@ class Reading:
         label: ``Column=Value:type`` conditions; matching wells get this ``pert_type``, and an
             empty perturbation becomes the value.
         nan: what happens to NaN and infinite features.
+        derive: new column -> (column, pattern): the first group of a regular expression, missing
+            where it does not match; a column that the file has already stays as it is.
         wells: whether rows are wells, with a plate and a well each (the text side has neither).
     """
 
@@ -43,6 +46,7 @@ class Reading:
     exclude: tuple[str, ...] = ()
     label: tuple[str, ...] = ()
     nan: NanPolicy = "error"
+    derive: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     wells: bool = True
 
 
@@ -60,6 +64,7 @@ def read_profiles(paths: Sequence[str], reading: Reading) -> Profiles:
     where = str(files[0]) if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
     tables = [read_table(file, reading.prefixes, frozenset(reading.columns.values())) for file in files]
     table, notes = _join(tables)
+    table = replace(table, metadata=_derive(table.metadata, reading.derive, where))
     metadata = _assign_roles(table.metadata, reading, where)
     metadata, warnings = _assign_types(metadata, table.metadata, reading, where)
     keep, dropped = _exclude(metadata, table.metadata, reading.exclude, where)
@@ -94,7 +99,9 @@ def _expand(paths: Sequence[str]) -> list[Path]:
         else:
             found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
         if not found:
-            raise InputError(f"{given}: no file of profiles is there; give a {', '.join(SUFFIXES)} file or a folder of them")
+            raise InputError(
+                f"{given}: no file of profiles is there; give a {', '.join(SUFFIXES)} file or a folder of them"
+            )
         files += [file for file in found if file not in files]
     if not files:
         raise InputError("no file of profiles was named; give one with --profiles")
@@ -119,6 +126,14 @@ def _join(tables: list[Table]) -> tuple[Table, tuple[str, ...]]:
 def _positions(have: tuple[str, ...], want: tuple[str, ...]) -> list[int]:
     index = {name: i for i, name in enumerate(have)}
     return [index[name] for name in want]
+
+
+def _derive(metadata: pd.DataFrame, derive: Mapping[str, tuple[str, str]], where: str) -> pd.DataFrame:
+    for name, (column, pattern) in derive.items():
+        if name not in metadata:
+            source = _column(metadata, metadata, column, where)
+            metadata = metadata.assign(**{name: source.astype("str").str.extract(pattern, expand=False)})
+    return metadata
 
 
 def _canonical(name: str, prefixes: tuple[str, ...]) -> str:
@@ -154,7 +169,9 @@ def _column(raw: pd.DataFrame, metadata: pd.DataFrame, name: str, where: str) ->
         if name in frame:
             column: pd.Series = frame[name]
             return column
-    raise InputError(f"{where}: there is no column '{name}'; metadata columns: {', '.join(map(str, raw.columns)) or 'none'}")
+    raise InputError(
+        f"{where}: there is no column '{name}'; metadata columns: {', '.join(map(str, raw.columns)) or 'none'}"
+    )
 
 
 def _matching(raw: pd.DataFrame, metadata: pd.DataFrame, condition: str, where: str) -> tuple[np.ndarray, str]:
@@ -166,10 +183,8 @@ def _matching(raw: pd.DataFrame, metadata: pd.DataFrame, condition: str, where: 
     labels = _clean(column)
     mask = (labels == value.strip()).to_numpy()
     if not mask.any() and pd.api.types.is_numeric_dtype(column):
-        try:
+        with suppress(ValueError):
             mask = (column == float(value)).to_numpy()
-        except ValueError:
-            pass
     if not mask.any():
         seen = ", ".join(f"{label} ({count})" for label, count in labels.value_counts().head(6).items())
         raise InputError(f"{where}: no well has {name} = '{value}'; its values are {seen or 'all empty'}")
@@ -228,15 +243,18 @@ def _check_wells(metadata: pd.DataFrame, where: str) -> pd.DataFrame:
     plate = metadata[ROLES["plate"]]
     if plate.isna().any():
         row = int(plate.isna().to_numpy().argmax()) + 1
-        raise InputError(f"{where}: row {row} has no plate; fill in {ROLES['plate']} or leave the row out with --exclude")
+        raise InputError(
+            f"{where}: row {row} has no plate; fill in {ROLES['plate']} or leave the row out with --exclude"
+        )
     metadata[ROLES["well"]] = normalize_wells(metadata[ROLES["well"]], f"{where}: {ROLES['well']}")
     keys = [ROLES[role] for role in ("source", "plate", "well") if ROLES[role] in metadata]
     repeated = metadata.duplicated(keys)
     if repeated.any():
         row = int(repeated.to_numpy().argmax())
-        plate_name, well = metadata.loc[row, [ROLES["plate"], ROLES["well"]]]
+        well = metadata[ROLES["well"]].iloc[row]
         raise InputError(
-            f"{where}: well {well} of plate {plate_name} occurs twice (again in row {row + 1}, {int(repeated.sum())} such rows); "
+            f"{where}: well {well} of plate {plate.iloc[row]} occurs twice (again in row {row + 1}; "
+            f"{int(repeated.sum())} such rows); "
             "give one row a well, or a plate column that tells them apart"
         )
     return metadata

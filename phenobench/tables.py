@@ -61,7 +61,9 @@ def read_table(path: Path, prefixes: tuple[str, ...], metadata_columns: frozense
     return table
 
 
-def _split(names: list[str], prefixes: tuple[str, ...], metadata_columns: frozenset[str]) -> tuple[list[str], list[str]]:
+def _split(
+    names: list[str], prefixes: tuple[str, ...], metadata_columns: frozenset[str]
+) -> tuple[list[str], list[str]]:
     metadata = [name for name in names if name.startswith(prefixes) or name in metadata_columns]
     chosen = set(metadata)
     features = [name for name in names if name not in chosen and not _INDEX.fullmatch(name)]
@@ -114,7 +116,7 @@ def _read_h5ad(path: Path) -> Table:
     from scipy import sparse
 
     data = anndata.read_h5ad(path)
-    matrix = data.X.toarray() if sparse.issparse(data.X) else np.asarray(data.X)
+    matrix = sparse.csr_array(data.X).toarray() if sparse.issparse(data.X) else np.asarray(data.X)
     if not np.issubdtype(matrix.dtype, np.number):
         raise InputError(f"{path}: X holds {matrix.dtype}, not numbers; store the features in X")
     return Table(data.obs.reset_index(drop=True), matrix.astype(np.float32), tuple(map(str, data.var_names)))

@@ -51,6 +51,4 @@ def perturbation_consistency(
     at_least = len(null) - np.searchsorted(null, consistency, "left")
     p_value = (at_least + 1.0) / (len(null) + 1.0)
     p_value[is_null | (size < 2)] = np.nan
-    return pd.DataFrame(
-        {"perturbation": names, "n_replicates": size, "consistency": consistency, "p_value": p_value}
-    )
+    return pd.DataFrame({"perturbation": names, "n_replicates": size, "consistency": consistency, "p_value": p_value})

@@ -9,6 +9,8 @@ LEVEL = 0.95
 _RESAMPLES = 2000
 # Resampling weights held at a time: 2**22 in float64 are 32 MiB.
 _BLOCK_CELLS = 2**22
+# A mean square residual below this is rounding.
+_NOTHING = 1e-20
 
 
 def bootstrap_mean(values: np.ndarray, seed: int) -> tuple[float, float]:
@@ -57,7 +59,8 @@ def proportion_of_pairs(hits: np.ndarray, pairs: np.ndarray) -> tuple[float, flo
     genes = np.bincount(pairs.ravel(), weights=np.repeat(residuals, 2))
     # Every pair's own square stands in the sums of both its genes, hence once too often.
     together = float(genes @ genes) - own
-    effect = max(1.0, together / own) if own > 0 else 1.0
+    # Equal hits (all found, none found, all tied) say nothing about dependence.
+    effect = max(1.0, together / own) if own > _NOTHING * m else 1.0
     return wilson(share, m / effect)
 
 

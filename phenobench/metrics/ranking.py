@@ -113,13 +113,16 @@ def _rules(metadata: pd.DataFrame, *columns: Sequence[str]) -> _Rules:
     encoded = {name: encode(metadata[name]) for name in wanted}
     multi = [name for name in wanted if encoded[name].sets is not None]
     if len(multi) > 1:
-        raise InputError(f"columns {', '.join(multi)} all hold lists of labels; only one multi-label column is supported")
-    return _Rules(*([encoded[name] for name in names] for names in columns), multi=encoded[multi[0]] if multi else None)
+        raise InputError(
+            f"columns {', '.join(multi)} all hold lists of labels; only one multi-label column is supported"
+        )
+    pos_sameby, pos_diffby, neg_sameby, neg_diffby = ([encoded[name] for name in names] for names in columns)
+    return _Rules(pos_sameby, pos_diffby, neg_sameby, neg_diffby, encoded[multi[0]] if multi else None)
 
 
 def _queries(rules: _Rules, n: int) -> tuple[np.ndarray, np.ndarray | None]:
     """The row of each query, and its label where queries are row-label pairs."""
-    if rules.multi is None or rules.multi not in rules.pos_sameby:
+    if rules.multi is None or rules.multi.sets is None or rules.multi not in rules.pos_sameby:
         return np.arange(n), None
     query, label = np.nonzero(rules.multi.sets)
     return query, label
@@ -224,9 +227,7 @@ def _precision(
     if ties == "expected":
         start = np.flatnonzero(np.diff(query, prepend=-1).astype(bool) | np.diff(level, prepend=np.inf).astype(bool))
         size = np.diff(start, append=len(query))
-        total = precision_in_block(
-            size, equal[start], place[start], place[start] + greater[start], numbers
-        )
+        total = precision_in_block(size, equal[start], place[start], place[start] + greater[start], numbers)
         summed = np.bincount(query[start], weights=total, minlength=n_queries)
     else:
         rank = place + 1 + greater + (equal if ties == "pessimistic" else 0)

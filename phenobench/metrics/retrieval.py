@@ -83,10 +83,14 @@ def cross_modal_recall(
     first = np.unique(text_codes, return_index=True)[1]
     raw = np.asarray(texts)
     for row in np.flatnonzero((raw != raw[first[text_codes]]).any(axis=1)):
-        raise InputError(f"'{text_labels[row]}' has two different texts (rows {first[text_codes[row]] + 1} and {row + 1}); give one")
+        raise InputError(
+            f"'{text_labels[row]}' has two different texts (rows {first[text_codes[row]] + 1} and {row + 1}); give one"
+        )
     correct = pd.Index(unique).get_indexer(np.asarray(image_labels, dtype=object))
     if (correct < 0).all():
-        raise InputError("images and texts have no label in common; check which column is the perturbation on each side")
+        raise InputError(
+            "images and texts have no label in common; check which column is the perturbation on each side"
+        )
     to_text = _image_to_text(image_units, text_units[first], correct, ks)
     return CrossModalRecall(to_text, _text_to_image(text_units[first], image_units, correct, first, ks))
 

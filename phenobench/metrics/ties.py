@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.special import gammaln
 
 
 def harmonic(n: int) -> np.ndarray:
@@ -56,12 +55,9 @@ def hit_probability(k: int, better: np.ndarray, correct: np.ndarray, wrong: np.n
     """
     better, correct, wrong = np.broadcast_arrays(*(np.asarray(x, dtype=np.int64) for x in (better, correct, wrong)))
     places = np.clip(k - better, 0, correct + wrong)
-    possible = places <= wrong
-    safe = np.where(possible, places, 0)
-    log_miss = (
-        gammaln(wrong + 1) - gammaln(wrong - safe + 1) - gammaln(correct + wrong + 1) + gammaln(correct + wrong - safe + 1)
-    )
-    # One correct candidate is the common case, and exact as a fraction.
-    single = places / np.maximum(correct + wrong, 1)
-    several = np.where(possible, -np.expm1(log_miss), 1.0)
-    return np.where(correct == 1, single, several)
+    miss = np.ones(better.shape)
+    for place in range(k):
+        # Place by place: the next one goes to a wrong candidate too.
+        left = np.maximum(correct + wrong - place, 1)
+        miss *= np.where(place < places, np.maximum(wrong - place, 0) / left, 1.0)
+    return 1.0 - miss

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import logging
 import re
-import tomllib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from phenobench.cards import load
 from phenobench.downloads import fetch_file
 from phenobench.errors import InputError
 from phenobench.files import cache_dir, sha256_of
-
-if TYPE_CHECKING:
-    import pandas as pd
+from phenobench.reading import Reading, read_profiles
+from phenobench.screens import Screen, screen_of
+from phenobench.tables import SUFFIXES
 
 _log = logging.getLogger("phenobench")
 
@@ -66,6 +67,7 @@ class ScreenCard(_Card):
     Attributes:
         id: the name that users give, and the stem of the card's file.
         title: one line for lists.
+        kind: published profiles, in place of images.
         revision: the commit that the addresses are pinned to.
         licence: as the source states it.
         source: the address of the repository.
@@ -84,6 +86,7 @@ class ScreenCard(_Card):
 
     id: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     title: str
+    kind: Literal["profiles"]
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
     licence: str
     source: Annotated[str, Field(pattern=r"^https://")]
@@ -100,28 +103,25 @@ class ScreenCard(_Card):
     derive: Mapping[str, Derived] = Field(default_factory=dict)
 
 
-def find_screens() -> dict[str, Path]:
-    """The cards of the catalogue: screen id -> path."""
-    return {path.stem: path for path in sorted(Path(__file__).parent.glob("*.toml"))}
-
-
-def load_card(path: Path) -> ScreenCard:
-    """Read a screen's card.
+def load_profiles_screen(path: Path, root: Path | None) -> Screen:
+    """The screen of a card, read from its files (see ``fetch``).
 
     Raises:
-        InputError: the file cannot be read, is no TOML, or a key is unknown, absent or wrong.
+        InputError: the card is malformed, or its files cannot be had or read.
     """
-    try:
-        card = ScreenCard.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise InputError(f"{path}: the key '{key}' is wrong ({first['msg']}); correct the card") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as a screen card ({error}); correct the card") from error
-    if card.id != path.stem:
-        raise InputError(f"{path}: the id '{card.id}' is not the file's name; give both the same name")
-    return card
+    card = load(path, ScreenCard)
+    reading = Reading(
+        columns=card.roles,
+        prefixes=card.metadata_prefixes,
+        negcon=card.negcon,
+        exclude=card.exclude,
+        label=card.label,
+        nan=card.nan,
+        derive={name: (rule.column, rule.pattern) for name, rule in card.derive.items()},
+    )
+    profiles = read_profiles([str(file) for file in fetch(card, root)], reading)
+    screen = screen_of(profiles, card.id, revision=card.revision, licence=card.licence, model=card.model)
+    return replace(screen, notes=(*screen.notes, card.note)) if card.note else screen
 
 
 def fetch(card: ScreenCard, root: Path | None = None) -> list[Path]:
@@ -147,8 +147,6 @@ def _from_folder(card: ScreenCard, root: Path) -> list[Path]:
     paths = [root / file.name for file in card.files]
     absent = [path.name for path in paths if not path.is_file()]
     if len(absent) == len(paths):
-        from phenobench.tables import SUFFIXES
-
         profiles = [path for path in sorted(root.iterdir()) if path.is_file() and path.name.endswith(SUFFIXES)]
         if len(profiles) == 1:
             return profiles
@@ -164,18 +162,3 @@ def _from_folder(card: ScreenCard, root: Path) -> list[Path]:
                 f"replace it with {file.url}"
             )
     return paths
-
-
-def add_derived(metadata: pd.DataFrame, derive: Mapping[str, Derived]) -> pd.DataFrame:
-    """Add the derived columns that the metadata does not have yet.
-
-    Raises:
-        InputError: the column to derive from is not there.
-    """
-    for name, rule in derive.items():
-        if name in metadata:
-            continue
-        if rule.column not in metadata:
-            raise InputError(f"there is no column '{rule.column}' to make '{name}' from; check the screen's card")
-        metadata = metadata.assign(**{name: metadata[rule.column].astype("str").str.extract(rule.pattern, expand=False)})
-    return metadata

@@ -1,0 +1,181 @@
+"""Cards: the TOML files that declare models, tasks and screens, where they are found, and what they may say."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+import phenobench
+from phenobench.errors import InputError, unknown
+
+# Packages bring cards by an entry point of this group that names a package with a models/ or tasks/ folder.
+ENTRY_POINTS = "phenobench.cards"
+SUITE_FILE = "benchmark.toml"
+
+Kind = Literal["models", "tasks", "screens"]
+
+
+class Card(BaseModel):
+    """What both kinds of card have."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    title: str
+    summary: str
+
+
+class ModelCard(Card):
+    """``models/<id>.toml``.
+
+    ``input`` says what becomes profiles: the screen's ``labels`` (with the ``annotations`` too),
+    which the adapter turns into features, or the ``profiles`` that the screen brings, which need
+    no adapter.
+    """
+
+    adapter: str | None = Field(default=None, pattern=r"^[\w.]+:\w+$")
+    input: Literal["labels", "annotations", "profiles"]
+    status: Literal["control", "precomputed"]
+    revision: str
+    licence: str
+
+
+class TaskCard(Card):
+    """``tasks/<id>.toml``; what a variant may say is the task's own ``Protocol``."""
+
+    version: str
+    function: str = Field(pattern=r"^[\w.]+:\w+$")
+    protocol: str = Field(pattern=r"^[\w.]+:\w+$")
+    needs: tuple[str, ...]
+    default: str
+    variants: Mapping[str, Mapping[str, Any]]
+
+    @model_validator(mode="after")
+    def _default_is_a_variant(self) -> Self:
+        if self.default not in self.variants:
+            raise ValueError(f"default '{self.default}' is not among the variants {', '.join(self.variants)}")
+        return self
+
+
+C = TypeVar("C", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Cards:
+    """The cards in reach, each with the file it came from."""
+
+    models: Mapping[str, Path]
+    tasks: Mapping[str, Path]
+    screens: Mapping[str, Path]
+
+    def model(self, name: str) -> ModelCard:
+        """The card of a model.
+
+        Raises:
+            InputError: there is none (did you mean), or it is malformed.
+        """
+        if name not in self.models:
+            raise unknown("model", name, self.models)
+        return load(self.models[name], ModelCard)
+
+    def task(self, name: str) -> TaskCard:
+        """The card of a task; errors as ``model``."""
+        if name not in self.tasks:
+            raise unknown("task", name, self.tasks)
+        return load(self.tasks[name], TaskCard)
+
+
+def find(given: Path | None = None) -> Cards:
+    """Cards in ``given``, the nearest suite file's folder, entry points, and the package; the first of a name wins.
+
+    Raises:
+        InputError: ``given`` has none of the folders models/, tasks/ and screens/.
+    """
+    if given is not None and not any((given / kind).is_dir() for kind in ("models", "tasks", "screens")):
+        raise InputError(f"--cards {given} has no models/, tasks/ or screens/ folder; give the folder that holds them")
+    roots = list(_roots(given))
+    return Cards(_scan(roots, "models"), _scan(roots, "tasks"), _scan([*roots, _package()], "screens"))
+
+
+def _scan(roots: list[Path], kind: Kind) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for root in roots:
+        for path in sorted((root / kind).glob("*.toml")):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def _roots(given: Path | None) -> Iterator[Path]:
+    if given is not None:
+        yield given
+    suite = nearest_suite()
+    if suite is not None:
+        yield suite.parent
+    for point in entry_points(group=ENTRY_POINTS):
+        yield Path(str(files(point.value)))
+    yield package_root()
+
+
+def package_root() -> Path:
+    """The folder of the package's own cards: inside a wheel, or beside the package of an editable install."""
+    inside = _package() / "_cards"
+    return inside if inside.is_dir() else _package().parent
+
+
+def _package() -> Path:
+    return Path(str(files(phenobench)))
+
+
+def nearest_suite() -> Path | None:
+    """The ``benchmark.toml`` of the current folder or the nearest one above it."""
+    here = Path.cwd()
+    return next((folder / SUITE_FILE for folder in (here, *here.parents) if (folder / SUITE_FILE).is_file()), None)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as a dictionary.
+
+    Raises:
+        InputError: it cannot be read, or is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"{path} cannot be read as TOML ({error}); mend the file") from error
+
+
+@cache
+def load(path: Path, kind: type[C]) -> C:
+    """Read and validate a card.
+
+    Raises:
+        InputError: no TOML, an unknown or missing key, a value of the wrong type, or an id that is
+            not the file's name; the message names the key.
+    """
+    card = validate(read_toml(path), kind, path)
+    if getattr(card, "id", path.stem) != path.stem:
+        raise InputError(f"{path}: the id must be the file's name, '{path.stem}'")
+    return card
+
+
+def validate(values: Mapping[str, Any], kind: type[C], origin: object) -> C:
+    """Validate values against a pydantic model, with one sentence for what is wrong.
+
+    Raises:
+        InputError: naming origin and key.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "the file"
+        hint = f"; known keys: {', '.join(kind.model_fields)}" if first["type"] == "extra_forbidden" else ""
+        raise InputError(f"{origin}: {key}: {first['msg']}{hint}") from error

@@ -1,0 +1,287 @@
+"""The command line: parse, call, print. Everything else is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from phenobench.reading import Reading
+    from phenobench.request import Request
+
+_HELP = "Score Cell Painting embeddings, with exact chance, intervals, controls and provenance."
+
+
+class _Commands(typer.core.TyperGroup):
+    """Commands that end in one sentence and exit code 2 where the input is at fault."""
+
+    def invoke(self, ctx: Any) -> Any:
+        from phenobench.errors import InputError
+
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            # Not through rich: a path must not be wrapped or coloured in a log.
+            sys.stderr.write(f"phenobench: {error}\n")
+            raise typer.Exit(2) from None
+
+
+app = typer.Typer(
+    cls=_Commands,
+    help=_HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+data_app = typer.Typer(help="Fetch data sets and annotations.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+Models = Annotated[
+    list[str] | None, typer.Option("--model", help="A model's id, or 'all'; with --profiles a free label. Repeats.")
+]
+Tasks = Annotated[list[str] | None, typer.Option("--task", help="A task's id, or 'all' that apply. Repeats.")]
+Normalizations = Annotated[
+    list[str] | None,
+    typer.Option("--normalization", help="A named chain ('center+tvn' is one, then the other), or 'all'. Repeats."),
+]
+Variants = Annotated[list[str] | None, typer.Option("--variant", help="A variant of the tasks that have it. Repeats.")]
+Screens = Annotated[str | None, typer.Option("--screen", help="A screen's id; with --profiles a free label.")]
+Results = Annotated[Path | None, typer.Option("--results", help="Where results go.")]
+AnnotationFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--annotations", help="A folder of NAME.txt tables (entity1,entity2), in place of the published ones."
+    ),
+]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, help="Of controls, resamples and splits.")]
+CardFolder = Annotated[
+    Path | None, typer.Option("--cards", help="A folder with models/, tasks/ or screens/ of your own.")
+]
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace results of other weights, wells or task versions.")
+]
+Texts = Annotated[
+    str | None,
+    typer.Option("--texts", help="The other modality of cross-modal: a file of profiles, matched by perturbation."),
+]
+Align = Annotated[
+    str | None,
+    typer.Option("--align", help="Fit a common space for --texts on half of the perturbations: 'ridge' or 'cca'."),
+]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--column",
+        help="role=Name: the column that plays a role (plate, well, batch, source, perturbation, gene, pert_type). Repeats.",
+    ),
+]
+Prefixes = Annotated[
+    list[str] | None,
+    typer.Option("--metadata-prefix", help="What metadata columns start with (default Metadata_). Repeats."),
+]
+Negcon = Annotated[
+    list[str] | None, typer.Option("--negcon", help="Column=Value: wells that are negative controls. Repeats.")
+]
+Exclude = Annotated[list[str] | None, typer.Option("--exclude", help="Column=Value: wells to leave out. Repeats.")]
+Label = Annotated[
+    list[str] | None,
+    typer.Option("--label", help="Column=Value:type: wells of a type (trt, negcon, poscon, empty). Repeats."),
+]
+Nan = Annotated[
+    str, typer.Option("--nan", help="error, drop-features or drop-wells: what to do about NaN and infinite features.")
+]
+
+
+@app.command()
+def run(
+    model: Models = None,
+    task: Tasks = None,
+    normalization: Normalizations = None,
+    variant: Variants = None,
+    screen: Screens = None,
+    profiles: Annotated[
+        list[str] | None, typer.Option("--profiles", help="Embeddings in a file, folder or glob. Repeats.")
+    ] = None,
+    texts: Texts = None,
+    align: Align = None,
+    annotations: AnnotationFolder = None,
+    results: Results = None,
+    seed: Seed = None,
+    cards: CardFolder = None,
+    overwrite: Overwrite = False,
+    column: Columns = None,
+    metadata_prefix: Prefixes = None,
+    negcon: Negcon = None,
+    exclude: Exclude = None,
+    label: Label = None,
+    nan: Nan = "error",
+) -> None:
+    """Score models on tasks: the whole way from a screen, or from your own embeddings, to results."""
+    from phenobench.request import Request
+    from phenobench.suite import load_suite
+
+    suite = load_suite()
+    name = screen or (None if profiles else suite.screen)
+    _run_and_show(
+        Request(
+            # With a file of embeddings and no name, the file's own name is the model's.
+            models=tuple(model or (["all"] if not profiles else [])) if model or profiles else suite.models,
+            tasks=tuple(task or suite.tasks),
+            normalizations=tuple(normalization or suite.normalizations),
+            results=results or suite.results,
+            screen=name,
+            root=suite.root(name) if name else None,
+            variants=tuple(variant or ()),
+            profiles=tuple(profiles or ()),
+            reading=_reading(column, metadata_prefix, negcon, exclude, label, nan),
+            texts=texts,
+            align=align,
+            annotations=annotations or suite.annotations,
+            seed=suite.seed if seed is None else seed,
+            cards=cards,
+            overwrite=overwrite,
+        )
+    )
+
+
+@app.command()
+def score(
+    path: Annotated[str, typer.Argument(help="Profiles that are already normalized: a file, folder or glob.")],
+    task: Annotated[list[str], typer.Option("--task", help="A task's id, or 'all' that apply. Repeats.")],
+    model: Annotated[str, typer.Option("--model", help="A label for the model.")],
+    screen: Annotated[str, typer.Option("--screen", help="A label for the screen.")],
+    normalization: Annotated[
+        str, typer.Option("--normalization", help="A label for what was done to the profiles.")
+    ] = "as-given",
+    variant: Variants = None,
+    texts: Texts = None,
+    align: Align = None,
+    annotations: AnnotationFolder = None,
+    results: Results = None,
+    seed: Seed = None,
+    cards: CardFolder = None,
+    overwrite: Overwrite = False,
+    column: Columns = None,
+    metadata_prefix: Prefixes = None,
+    negcon: Negcon = None,
+    exclude: Exclude = None,
+    label: Label = None,
+    nan: Nan = "error",
+) -> None:
+    """Score profiles as they are, without normalizing them."""
+    from phenobench.request import Request
+    from phenobench.suite import load_suite
+
+    suite = load_suite()
+    _run_and_show(
+        Request(
+            models=(model,),
+            tasks=tuple(task),
+            normalizations=(),
+            results=results or suite.results,
+            screen=screen,
+            variants=tuple(variant or ()),
+            profiles=(path,),
+            reading=_reading(column, metadata_prefix, negcon, exclude, label, nan),
+            texts=texts,
+            align=align,
+            annotations=annotations or suite.annotations,
+            seed=suite.seed if seed is None else seed,
+            cards=cards,
+            overwrite=overwrite,
+            scored_as=normalization,
+        )
+    )
+
+
+@app.command()
+def normalize(
+    path: Annotated[str, typer.Argument(help="Profiles: a file, folder or glob.")],
+    steps: Annotated[str, typer.Option("--steps", help="A named chain, such as center+tvn.")],
+    out: Annotated[Path, typer.Option("--out", help="The parquet file to write.")],
+    column: Columns = None,
+    metadata_prefix: Prefixes = None,
+    negcon: Negcon = None,
+    exclude: Exclude = None,
+    label: Label = None,
+    nan: Nan = "error",
+) -> None:
+    """Normalize profiles and write them, with the record of what was fitted on what."""
+    from phenobench.display import show_steps
+    from phenobench.normalization import chain
+    from phenobench.normalization import normalize as apply
+    from phenobench.reading import read_profiles
+
+    chain(steps)
+    done = apply(read_profiles([path], _reading(column, metadata_prefix, negcon, exclude, label, nan)), steps)
+    done.write(out)
+    show_steps(done, out)
+
+
+@app.command("list")
+def list_things(
+    what: Annotated[str, typer.Argument(help="models, tasks, screens, normalizations or annotations.")],
+) -> None:
+    """List what there is, with licence, status and origin."""
+    from phenobench.display import show_list
+
+    show_list(what)
+
+
+@data_app.command("get")
+def data_get(name: Annotated[str, typer.Argument(help="'annotations', or the id of a screen.")]) -> None:
+    """Download and verify a data set."""
+    from phenobench.data import get
+    from phenobench.display import show_messages
+
+    show_messages()
+    for path in get(name):
+        typer.echo(path)
+
+
+def _run_and_show(request: Request) -> None:
+    from phenobench.display import cell_progress, show_messages, show_report
+
+    show_messages()
+    # The imports of the pipeline take seconds; errors in the options above come before them.
+    from phenobench.pipeline import run as run_pipeline
+
+    with cell_progress() as progress:
+        report = run_pipeline(request, progress)
+    show_report(report)
+    if report.failed:
+        raise typer.Exit(2)
+
+
+def _reading(
+    column: list[str] | None,
+    prefixes: list[str] | None,
+    negcon: list[str] | None,
+    exclude: list[str] | None,
+    label: list[str] | None,
+    nan: str,
+) -> Reading:
+    from phenobench.errors import InputError, unknown
+    from phenobench.reading import NAN_POLICIES, Reading
+
+    columns = {}
+    for text in column or []:
+        role, equals, name = text.partition("=")
+        if not equals or not name:
+            raise InputError(f"--column {text}: write role=Name, for example perturbation=Metadata_broad_sample")
+        columns[role] = name
+    policies = {policy: policy for policy in NAN_POLICIES}
+    if nan not in policies:
+        raise unknown("--nan policy", nan, policies)
+    return Reading(
+        columns=columns,
+        prefixes=tuple(prefixes or ("Metadata_",)),
+        negcon=tuple(negcon or ()),
+        exclude=tuple(exclude or ()),
+        label=tuple(label or ()),
+        nan=policies[nan],
+    )

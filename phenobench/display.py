@@ -1,0 +1,237 @@
+"""What a person sees in the terminal: tables, progress, messages."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from phenobench.errors import unknown
+
+if TYPE_CHECKING:
+    from phenobench.pipeline import Done, Report
+    from phenobench.profiles import Profiles
+    from phenobench.results import Result
+
+_CONTROL_NOTE = "controls (grey) show what a task gives for nothing and at best; they are no models"
+
+
+def show_messages() -> None:
+    """Let the package's log (what is fetched, under which licence) reach stderr."""
+    logger = logging.getLogger("phenobench")
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+
+
+@contextmanager
+def cell_progress() -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr with cells done, rate and time left; it goes when the run ends."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("scoring"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("scoring", total=None, rate="")
+
+        def progress(done: int, total: int) -> None:
+            speed = bar.tasks[0].speed
+            bar.update(task, completed=done, total=total, rate=f"{speed:.1f}/s" if speed else "")
+
+        yield progress
+
+
+def show_report(report: Report) -> None:
+    """The scores, a table a task, then what was skipped, what failed, and where the files are."""
+    console = Console()
+    tasks = dict.fromkeys(
+        (done.result.screen.id, done.result.task.id, done.result.task.variant) for done in report.done
+    )
+    for key in tasks:
+        same = [d for d in report.done if (d.result.screen.id, d.result.task.id, d.result.task.variant) == key]
+        console.print(_score_table(same))
+    _print_notes(console, [done.result for done in report.done])
+    for reason, names in _by_reason(report.skipped.items()).items():
+        console.print(f"[yellow]skipped[/yellow] {escape('; '.join(names))}: {escape(reason)}")
+    if report.done:
+        kept = sum(done.kept for done in report.done)
+        already = f" ({kept} were there already)" if kept else ""
+        folders = dict.fromkeys(str(done.path.parents[2]) for done in report.done)
+        console.print(f"{len(report.done)} results{already} in {escape(', '.join(folders))}", soft_wrap=True)
+    for name, reason in report.failed.items():
+        sys.stderr.write(f"phenobench: {name}: {reason}\n")
+
+
+def _score_table(done: list[Done]) -> Table:
+    """One task and variant: a block of rows for each metric and subset, a row a model and normalization."""
+    results = [one.result for one in done]
+    names = list(dict.fromkeys(result.normalization.name for result in results))
+    task = results[0].task
+    title = f"{results[0].screen.id}: {task.id} ({task.variant})" + (f", {names[0]}" if len(names) == 1 else "")
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
+    table.add_column("metric", no_wrap=True)
+    table.add_column("model", overflow="fold")
+    if len(names) > 1:
+        table.add_column("normalization", overflow="fold")
+    for column in ("value", "95 % interval", "chance", "n"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for metric, subset in dict.fromkeys((score.metric, score.subset) for result in results for score in result.scores):
+        label = metric if subset == "all" else f"{metric} {subset}"
+        for result in results:
+            for score in result.scores:
+                if (score.metric, score.subset) == (metric, subset):
+                    table.add_row(
+                        escape(label),
+                        f"[dim]{escape(result.model.id)}[/dim]"
+                        if result.model.status == "control"
+                        else escape(result.model.id),
+                        *([escape(result.normalization.name)] if len(names) > 1 else []),
+                        f"{score.value:.3f}",
+                        f"{score.ci_low:.3f} to {score.ci_high:.3f}{'*' if score.too_few else ' '}",
+                        f"{score.chance:.3f}",
+                        f"{score.n} {score.unit}",
+                    )
+                    label = ""
+        table.add_section()
+    return table
+
+
+def _by_reason(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Names by the reason or note they share, each once."""
+    grouped: dict[str, list[str]] = {}
+    for name, reason in pairs:
+        if name not in grouped.setdefault(reason, []):
+            grouped[reason].append(name)
+    return grouped
+
+
+def _print_notes(console: Console, results: list[Result]) -> None:
+    if any(score.too_few for result in results for score in result.scores):
+        console.print("[dim]* too few for a reliable interval: below 50 perturbations or 100 pairs[/dim]")
+    if any(result.model.status == "control" for result in results):
+        console.print(f"[dim]{_CONTROL_NOTE}[/dim]")
+    # Controls are strange by design; what is said of them would hide what is said of a model.
+    measured = [result for result in results if result.model.status != "control"]
+    for warning, models in _by_reason((r.model.id, warning) for r in measured for warning in r.warnings).items():
+        console.print(f"[yellow]note[/yellow] {escape(warning)} [dim]({escape(', '.join(models))})[/dim]")
+    for reason, subsets in _by_reason(pair for result in results for pair in result.skipped.items()).items():
+        console.print(f"[yellow]skipped[/yellow] {escape(', '.join(subsets))}: {escape(reason)}")
+    dropped = dict(pair for result in results for pair in result.screen.dropped.items())
+    if dropped:
+        console.print("wells left out: " + escape(", ".join(f"{count} {reason}" for reason, count in dropped.items())))
+
+
+def show_steps(profiles: Profiles, out: Path) -> None:
+    """What ``normalize`` did."""
+    console = Console()
+    table = Table(
+        "step", "fitted on", "by", "groups", "wells fitted", "components", title=str(out), title_justify="left"
+    )
+    for step in profiles.steps:
+        components = step.get("components", step.get("rank_min", ""))
+        values = (step["step"], step["fitted_on"], step["by"], step["n_groups"], step["n_fitted"], components)
+        table.add_row(*map(str, values))
+    console.print(table)
+    for note in profiles.notes:
+        console.print(f"[yellow]note[/yellow] {escape(note)}")
+
+
+def show_list(what: str) -> None:
+    """``phenobench list WHAT``.
+
+    Raises:
+        InputError: there is no such list.
+    """
+    lists: dict[str, Callable[[], Table]] = {
+        "models": _list_models,
+        "tasks": _list_tasks,
+        "screens": _list_screens,
+        "normalizations": _list_normalizations,
+        "annotations": _list_annotations,
+    }
+    if what not in lists:
+        raise unknown("list", what, lists)
+    Console().print(lists[what]())
+
+
+def _list_models() -> Table:
+    from phenobench.cards import find
+
+    cards = find()
+    table = Table("model", "status", "licence", "summary", "card", header_style="bold")
+    for name, path in sorted(cards.models.items()):
+        card = cards.model(name)
+        table.add_row(name, card.status, card.licence, card.summary, str(path.parent))
+    return table
+
+
+def _list_tasks() -> Table:
+    from phenobench.cards import find
+
+    cards = find()
+    table = Table("task", "version", "variant", "protocol", header_style="bold")
+    for name in sorted(cards.tasks):
+        card = cards.task(name)
+        for i, (variant, values) in enumerate(card.variants.items()):
+            default = " (default)" if variant == card.default else ""
+            table.add_row(
+                name if i == 0 else "",
+                card.version if i == 0 else "",
+                variant + default,
+                str(values.get("summary", "")),
+            )
+        table.add_section()
+    return table
+
+
+def _list_screens() -> Table:
+    from phenobench.cards import find, read_toml
+
+    table = Table("screen", "licence", "title", "origin", header_style="bold")
+    for name, path in sorted(find().screens.items()):
+        card = read_toml(path)
+        table.add_row(name, card.get("licence", ""), card.get("title", ""), card.get("source", "generated"))
+    return table
+
+
+def _list_normalizations() -> Table:
+    from phenobench.normalization import CHAINS, DEFAULT
+
+    table = Table("normalization", "what it does", header_style="bold")
+    for name, (_, summary) in CHAINS.items():
+        table.add_row(name, summary)
+    table.add_row(DEFAULT, "the default: center, then tvn; any a+b is a, then b")
+    return table
+
+
+def _list_annotations() -> Table:
+    from phenobench.annotations import SOURCES
+
+    table = Table("source", "licence", "origin", header_style="bold")
+    for name, source in SOURCES.items():
+        table.add_row(name, source.licence, source.origin)
+    return table

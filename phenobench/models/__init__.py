@@ -1,0 +1,1 @@
+"""Adapters: one file a model, named by the model's card."""

@@ -1,0 +1,296 @@
+"""``run``: the one place where screen, model, normalization, task and result meet."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+import re
+import shlex
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from phenobench import provenance
+from phenobench.annotations import Annotations, load_annotations
+from phenobench.cards import Cards, ModelCard, find, validate
+from phenobench.errors import InputError
+from phenobench.normalization import normalize
+from phenobench.profiles import ROLES, Profiles
+from phenobench.reading import Reading, read_profiles
+from phenobench.registry import resolve
+from phenobench.request import Cell, Request, expand
+from phenobench.results import (
+    Result,
+    fingerprint,
+    read_result,
+    refuse_other_identity,
+    require_label,
+    result_path,
+    write_result,
+)
+from phenobench.screens import Screen, load_screen, screen_of
+from phenobench.tasks.outcome import Inputs, Outcome
+
+# Called after each cell with the cells done and the cells there are.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Done:
+    """A result of this run, or one that was there already."""
+
+    path: Path
+    result: Result
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run did.
+
+    Attributes:
+        done: results, in the order of the cells.
+        skipped: cells of an "all" that do not apply, with the reason.
+        failed: cells that were asked for by name and could not be scored, with the reason.
+    """
+
+    done: tuple[Done, ...]
+    skipped: Mapping[str, str]
+    failed: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What all cells of a run share."""
+
+    request: Request
+    cards: Cards
+    screen: Screen
+    annotations: Annotations
+    texts: Profiles | None
+    shared: Mapping[str, Any]
+
+
+def run(request: Request, progress: Progress = lambda done, total: None) -> Report:
+    """Score every cell of a request; what is there already and follows from the same inputs is kept.
+
+    Raises:
+        InputError: the request or its files cannot be understood. A cell that fails later is
+            reported, and the others are done.
+    """
+    cards = find(request.cards)
+    screen = _screen(request, cards)
+    texts = _texts(request)
+    cells = expand(request, cards, screen, texts is not None)
+    setting = _setting(request, cards, screen, texts, cells)
+    done: list[Done] = []
+    skipped: dict[str, str] = {}
+    failed: dict[str, str] = {}
+    # Cells of one model come together, so one embedding and one normalization are held at a time.
+    latest: dict[str, Any] = {}
+    for number, cell in enumerate(cells):
+        progress(number, len(cells))
+        try:
+            done.append(_score(cell, setting, latest))
+        except InputError as error:
+            (failed if cell.wanted else skipped)[cell.name] = str(error)
+    progress(len(cells), len(cells))
+    if not done and not failed:
+        raise InputError(f"nothing could be scored: {next(iter(skipped.values()))}")
+    return Report(tuple(done), skipped, failed)
+
+
+def _screen(request: Request, cards: Cards) -> Screen:
+    if not request.profiles:
+        if request.screen is None:
+            raise InputError("no screen was named; give one with --screen, or embeddings with --profiles")
+        return load_screen(request.screen, request.root)
+    profiles = read_profiles(request.profiles, request.reading)
+    first = Path(request.profiles[0])
+    stem = re.sub(r"[^A-Za-z0-9._+-]+", "-", first.name.split(".")[0]).strip("-.") or "profiles"
+    # The names of controls keep their meaning: they are computed from the labels of these wells.
+    own = [name for name in request.models if name != "all" and _is_label(name, cards)]
+    if len(own) > 1:
+        raise InputError(f"--profiles holds the embeddings of one model and {', '.join(own)} were named; give one name")
+    return screen_of(profiles, require_label(request.screen or stem, "screen"), model=own[0] if own else stem)
+
+
+def _is_label(name: str, cards: Cards) -> bool:
+    return name not in cards.models or cards.model(name).input == "profiles"
+
+
+def _texts(request: Request) -> Profiles | None:
+    if request.texts is None:
+        return None
+    columns = {role: name for role, name in request.reading.columns.items() if role == "perturbation"}
+    texts = read_profiles([request.texts], Reading(columns=columns, prefixes=request.reading.prefixes, wells=False))
+    texts.role("perturbation")
+    return texts
+
+
+def _setting(request: Request, cards: Cards, screen: Screen, texts: Profiles | None, cells: list[Cell]) -> _Setting:
+    needed = any("gene" in cell.task.needs or (cell.card and cell.card.input == "annotations") for cell in cells)
+    annotations = load_annotations(request.annotations) if needed else Annotations()
+    origins = {
+        **annotations.origins,
+        **{
+            name: {"licence": screen.licence, "origin": f"screen {screen.id}", "n_pairs": len(pairs)}
+            for name, pairs in screen.pairs.items()
+        },
+    }
+    wells = screen.wells
+    treated = ~wells[ROLES["pert_type"]].isin(["negcon", "empty"])
+    perturbations = wells.loc[treated, ROLES["perturbation"]].nunique() if ROLES["perturbation"] in wells else 0
+    plates = wells[[ROLES[role] for role in ("source", "plate") if ROLES[role] in wells]].drop_duplicates()
+    shared = {
+        "screen": {
+            "id": screen.id,
+            "revision": screen.revision,
+            "sha256": provenance.wells_sha256(wells),
+            "n_wells": len(wells),
+            "n_plates": len(plates),
+            "n_perturbations": int(perturbations),
+            "dropped": dict(screen.dropped),
+        },
+        "annotations": origins,
+        "texts": None
+        if texts is None
+        else {
+            "sha256": provenance.features_sha256(texts.features, texts.feature_names),
+            "align": request.align or "none",
+        },
+        "seed": request.seed,
+        "environment": provenance.environment(),
+        "phenobench": provenance.phenobench_version(),
+    }
+    pairs = {**annotations.pairs, **screen.pairs}
+    return _Setting(request, cards, screen, dataclasses.replace(annotations, pairs=pairs), texts, shared)
+
+
+def _score(cell: Cell, setting: _Setting, latest: dict[str, Any]) -> Done:
+    started = time.monotonic()
+    request, task = setting.request, cell.task
+    if latest.get("model") != cell.model:
+        latest.clear()
+        features, texts = _embed(cell, setting)
+        latest.update(model=cell.model, features=features, texts=texts, info=_model_info(cell, features))
+    card_path = setting.cards.tasks[task.id]
+    protocol = validate(task.variants[cell.variant], resolve(task.protocol, card_path), card_path)
+    uses_pairs = "gene" in task.needs or (cell.card is not None and cell.card.input == "annotations")
+    inputs = {
+        **setting.shared,
+        "annotations": setting.shared["annotations"] if uses_pairs else {},
+        "texts": setting.shared["texts"] if "texts" in task.needs else None,
+        "model": latest["info"],
+        "task": {
+            "id": task.id,
+            "version": task.version,
+            "variant": cell.variant,
+            "protocol": protocol.model_dump(mode="json"),
+        },
+    }
+    path = result_path(
+        request.results,
+        setting.screen.id,
+        cell.model,
+        cell.normalization,
+        task.id,
+        None if cell.variant == task.default else cell.variant,
+    )
+    skipped = setting.annotations.skipped if "gene" in task.needs else {}
+    mark = fingerprint({**inputs, "normalization": cell.normalization, "unavailable": dict(skipped)})
+    if path.exists() and not request.overwrite:
+        refuse_other_identity(path, inputs)
+        there = read_result(path)
+        if there.fingerprint == mark:
+            return Done(path, there, kept=True)
+    if latest.get("normalization") != cell.normalization:
+        normalized = latest["features"] if request.scored_as else normalize(latest["features"], cell.normalization)
+        latest.update(normalization=cell.normalization, normalized=normalized)
+    profiles: Profiles = latest["normalized"]
+    outcome: Outcome = resolve(task.function, card_path)(
+        profiles, protocol, Inputs(setting.annotations.pairs, skipped, latest["texts"], request.align, request.seed)
+    )
+    result = Result.model_validate(
+        {
+            **inputs,
+            "schema_version": 1,
+            "normalization": {"name": cell.normalization, "steps": profiles.steps},
+            "scores": [dataclasses.asdict(score) for score in outcome.scores],
+            "secondary": [dataclasses.asdict(score) for score in outcome.secondary],
+            "skipped": dict(outcome.skipped),
+            "warnings": [*setting.screen.notes, *profiles.notes, *outcome.warnings],
+            "map": {"rows": outcome.map_rows, "n": outcome.map_n},
+            "licence": _licences(cell, setting, inputs["annotations"]),
+            "provenance": "measured",
+            "fingerprint": mark,
+            "run": {
+                "finished": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+                "seconds": round(time.monotonic() - started, 3),
+                "host": platform.node(),
+                "command": shlex.join(sys.argv),
+            },
+        }
+    )
+    write_result(path, result, outcome.items)
+    return Done(path, result, kept=False)
+
+
+def _embed(cell: Cell, setting: _Setting) -> tuple[Profiles, Profiles | None]:
+    """The profiles of a model on the screen's wells, and the texts in its space."""
+    screen, texts = setting.screen, setting.texts
+    if cell.card is None or cell.card.adapter is None:
+        if screen.embeddings is None:
+            raise InputError(f"the screen {screen.id} brings no embeddings; give them with --profiles")
+        return screen.embeddings, texts
+    # A control makes both sides of a cross-modal task, from the labels of both.
+    columns = list(screen.wells.columns)
+    labels = _text_wells(texts).reindex(columns=columns) if texts is not None else screen.wells.iloc[:0]
+    both = pd.concat([screen.wells, labels], ignore_index=True) if len(labels) else screen.wells
+    control = resolve(cell.card.adapter, setting.cards.models[cell.card.id])
+    features = control(both, setting.annotations.pairs, setting.request.seed)
+    n = len(screen.wells)
+    return (
+        Profiles(screen.wells, features[:n]),
+        None if texts is None else Profiles(texts.metadata, features[n:]),
+    )
+
+
+def _text_wells(texts: Profiles) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            ROLES["plate"]: "texts",
+            ROLES["perturbation"]: texts.role("perturbation"),
+            ROLES["pert_type"]: np.where(texts.treated, "trt", "empty"),
+        }
+    )
+
+
+def _model_info(cell: Cell, features: Profiles) -> dict[str, Any]:
+    card: ModelCard | None = cell.card
+    if card is None or card.input == "profiles":
+        digest = provenance.features_sha256(features.features, features.feature_names)
+        revision, status = (card.revision, card.status) if card else ("given by path", "precomputed")
+    else:
+        # A control is fixed by its definition; its features follow from the labels and the seed.
+        digest = provenance.text_sha256(card.id, card.revision)
+        revision, status = card.revision, card.status
+    return {
+        "id": cell.model,
+        "revision": revision,
+        "status": status,
+        "weights": {"kind": "precomputed", "sha256": digest},
+        "n_features": features.features.shape[1],
+    }
+
+
+def _licences(cell: Cell, setting: _Setting, origins: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    model = cell.card.licence if cell.card else "given by path"
+    tables = {f"annotations {name}": str(origin["licence"]) for name, origin in sorted(origins.items())}
+    return {"model": model, "screen": setting.screen.licence, **tables}

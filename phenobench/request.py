@@ -1,0 +1,153 @@
+"""What a user asks for, and the cells (model, normalization, task, variant) that follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from phenobench.cards import Cards, ModelCard, TaskCard
+from phenobench.errors import InputError, unknown
+from phenobench.normalization import CHAINS, DEFAULT, chain
+from phenobench.reading import Reading
+from phenobench.results import require_label
+from phenobench.screens import Screen
+
+ALL = "all"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run as asked for.
+
+    Attributes:
+        models: ids of cards, or with ``profiles`` a free label; "all" means all that apply.
+        tasks: ids of cards, or "all".
+        normalizations: names of chains, or "all".
+        variants: each holds for the tasks that have it; without one the task's default.
+        screen: the id of a screen or, with ``profiles``, a free label.
+        profiles: files of embeddings; none when the screen brings what the models need.
+        reading: how to read them.
+        texts: the file of the other modality.
+        align: how two modalities get a common space.
+        annotations: a folder of annotation tables, in place of the published ones.
+        results: where results go.
+        seed: of controls, resamples and splits.
+        cards: a folder of cards that goes before the others.
+        overwrite: replace results of another identity.
+        scored_as: the label of a normalization that was done before; nothing is normalized then.
+    """
+
+    models: tuple[str, ...]
+    tasks: tuple[str, ...]
+    normalizations: tuple[str, ...]
+    results: Path
+    screen: str | None = None
+    root: Path | None = None
+    variants: tuple[str, ...] = ()
+    profiles: tuple[str, ...] = ()
+    reading: Reading = field(default_factory=Reading)
+    texts: str | None = None
+    align: str | None = None
+    annotations: Path | None = None
+    seed: int = 0
+    cards: Path | None = None
+    overwrite: bool = False
+    scored_as: str | None = None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One result to make. ``wanted`` by name, or part of an "all" and then skipped where it does not apply."""
+
+    model: str
+    card: ModelCard | None
+    normalization: str
+    task: TaskCard
+    variant: str
+    wanted: bool
+
+    @property
+    def name(self) -> str:
+        """How messages call it."""
+        variant = "" if self.variant == self.task.default else f" ({self.variant})"
+        return f"{self.model}, {self.normalization}, {self.task.id}{variant}"
+
+
+def expand(request: Request, cards: Cards, screen: Screen, has_texts: bool) -> list[Cell]:
+    """The cells of a request on a screen, in a fixed order.
+
+    Raises:
+        InputError: an unknown or inapplicable name, or nothing applies.
+    """
+    models = _models(request.models, cards, screen)
+    tasks = _tasks(request, cards, screen, has_texts)
+    names = [*CHAINS, DEFAULT] if ALL in request.normalizations else list(dict.fromkeys(request.normalizations))
+    if request.scored_as is not None:
+        names = [require_label(request.scored_as, "normalization")]
+    else:
+        for name in names:
+            chain(name)
+    wanted = ALL not in (*request.models, *request.tasks, *request.normalizations)
+    return [
+        Cell(model, card, name, task, variant, wanted)
+        for model, card in models
+        for name in names
+        for task, variant in tasks
+    ]
+
+
+def _models(wanted: Sequence[str], cards: Cards, screen: Screen) -> list[tuple[str, ModelCard | None]]:
+    known = {name: cards.model(name) for name in cards.models}
+    found: dict[str, ModelCard | None] = {}
+    for name in wanted:
+        if name == ALL:
+            if screen.model is not None:
+                found[screen.model] = known.get(screen.model)
+            found.update({name: card for name, card in known.items() if card.input != "profiles"})
+        elif name == screen.model:
+            found[require_label(name, "model")] = known.get(name)
+        elif name not in known:
+            raise unknown("model", name, [*known, *filter(None, [screen.model])])
+        elif known[name].input == "profiles":
+            raise InputError(f"the screen {screen.id} does not bring embeddings of {name}; give them with --profiles")
+        else:
+            found[name] = known[name]
+    return list(found.items())
+
+
+def _tasks(request: Request, cards: Cards, screen: Screen, has_texts: bool) -> list[tuple[TaskCard, str]]:
+    available = {role for role in ("plate", "well", "perturbation", "gene") if _has(screen, role)}
+    available |= {"texts"} if has_texts else set()
+    chosen: list[TaskCard] = []
+    for name in request.tasks:
+        if name == ALL:
+            chosen += [card for card in map(cards.task, cards.tasks) if set(card.needs) <= available]
+        else:
+            chosen.append(cards.task(name))
+            missing = sorted(set(chosen[-1].needs) - available)
+            if missing:
+                raise InputError(
+                    f"{name} needs the {missing[0]}, which {screen.id} does not have; {_remedy(missing[0])}"
+                )
+    if not chosen:
+        raise InputError(f"no task applies to {screen.id}; it has {', '.join(sorted(available)) or 'no labels'}")
+    chosen = list({card.id: card for card in chosen}.values())
+    for variant in request.variants:
+        if not any(variant in card.variants for card in chosen):
+            raise unknown("variant", variant, [name for card in chosen for name in card.variants])
+    return [
+        (card, variant)
+        for card in chosen
+        for variant in [name for name in dict.fromkeys(request.variants) if name in card.variants] or [card.default]
+    ]
+
+
+def _has(screen: Screen, role: str) -> bool:
+    from phenobench.profiles import ROLES
+
+    return ROLES[role] in screen.wells and bool(screen.wells[ROLES[role]].notna().any())
+
+
+def _remedy(role: str) -> str:
+    return "name its file with --texts FILE" if role == "texts" else f"name its column with --column {role}=NAME"

@@ -1,0 +1,91 @@
+"""Screens: where wells come from. ``load_screen`` turns an id into wells and what the screen brings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from phenobench.cards import find, load, read_toml
+from phenobench.errors import unknown
+from phenobench.profiles import ROLES, Profiles
+
+
+@dataclass(frozen=True, eq=False)
+class Screen:
+    """A screen as a task sees it.
+
+    Attributes:
+        id: its name in results.
+        revision: the commit, version or seed that fixes it; empty where nothing does.
+        licence: of its data.
+        wells: one row a well, columns as in ``profiles.ROLES``, sorted by source, plate and well.
+        channels: names of the image channels; none where the screen has no images.
+        pairs: annotation sources of the screen's own, source -> gene pairs (m, 2).
+        model: the id of the model whose embeddings the screen brings.
+        embeddings: those embeddings, rows as in ``wells``.
+        dropped: wells that were left out, by reason.
+        notes: what a reader of scores should know.
+    """
+
+    id: str
+    revision: str
+    licence: str
+    wells: pd.DataFrame
+    channels: tuple[str, ...] = ()
+    pairs: Mapping[str, np.ndarray] = field(default_factory=dict)
+    model: str | None = None
+    embeddings: Profiles | None = None
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def load_screen(id: str, root: str | Path | None = None) -> Screen:
+    """Load a screen by name.
+
+    Args:
+        id: as ``phenobench list screens`` shows it.
+        root: a folder that holds the screen's files, in place of a download.
+
+    Raises:
+        InputError: the screen is unknown (did you mean), or its files cannot be had.
+    """
+    cards = find().screens
+    if id not in cards:
+        raise unknown("screen", id, cards)
+    if read_toml(cards[id]).get("kind") == "simulated":
+        from phenobench.screens.simulated import SimulatedCard, layout, planted
+
+        card = load(cards[id], SimulatedCard)
+        pairs = {"planted": planted(card)[2]}
+        wells = sorted_wells(layout(card)).reset_index(drop=True)
+        return Screen(card.id, f"{card.revision}, seed {card.seed}", card.licence, wells, pairs=pairs)
+    from phenobench.screens.catalogue import load_profiles_screen
+
+    return load_profiles_screen(cards[id], Path(root) if root is not None else None)
+
+
+def screen_of(profiles: Profiles, id: str, *, revision: str = "", licence: str = "given by path", model: str) -> Screen:
+    """The screen that a table of embeddings is of: only wells that can be scored, in a fixed order.
+
+    Treated wells without a perturbation and wells marked empty are dropped and counted.
+    """
+    if ROLES["pert_type"] in profiles.metadata:
+        profiles = profiles.select((profiles.metadata[ROLES["pert_type"]] != "empty").to_numpy(), "marked empty")
+    if ROLES["perturbation"] in profiles.metadata:
+        labelled = profiles.metadata[ROLES["perturbation"]].notna().to_numpy()
+        profiles = profiles.select(labelled | profiles.negative_controls, "no perturbation label")
+    wells = sorted_wells(profiles.metadata)
+    order = wells.index.to_numpy()
+    wells = wells.reset_index(drop=True)
+    embeddings = Profiles(wells, profiles.features[order], profiles.feature_names, profiles.steps)
+    return Screen(id, revision, licence, wells, (), {}, model, embeddings, profiles.dropped, profiles.notes)
+
+
+def sorted_wells(wells: pd.DataFrame) -> pd.DataFrame:
+    """Rows by source, plate and well, so that no result depends on the order of a file."""
+    keys = [ROLES[role] for role in ("source", "plate", "well") if ROLES[role] in wells]
+    return wells.sort_values(keys, kind="stable", key=lambda column: column.astype(str))

@@ -1,0 +1,122 @@
+"""Replicate retrieval: do wells of one perturbation find each other among other wells?"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from phenobench.errors import InputError
+from phenobench.metrics.intervals import bootstrap_mean
+from phenobench.metrics.ranking import average_precision
+from phenobench.profiles import Profiles
+from phenobench.tasks.outcome import FEW_PERTURBATIONS, Inputs, Outcome, Score
+
+
+class Protocol(BaseModel):
+    """What a variant of the card may say: copairs' pair rules, with roles for columns."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    summary: str
+    negatives: Literal["treated", "controls"]
+    pos_diffby: tuple[Literal["plate", "well"], ...]
+    neg_sameby: tuple[Literal["plate"], ...]
+
+
+def score(profiles: Profiles, protocol: Protocol, inputs: Inputs) -> Outcome:
+    """Mean over wells, then over perturbations, of the average precision of replicate retrieval.
+
+    Kalinin et al. 2024 (copairs) with exact expectations over ties.
+
+    Raises:
+        InputError: no well has a positive and a negative under the protocol; the message says why.
+    """
+    against_controls = protocol.negatives == "controls"
+    treated = profiles.treated & profiles.role("perturbation").notna().to_numpy()
+    rows = treated | profiles.negative_controls if against_controls else treated
+    wells = _rule_columns(profiles.select(rows))
+    is_query = treated[rows]
+    table = average_precision(
+        profiles.features[rows],
+        wells,
+        pos_sameby=["perturbation", "pert_type"],
+        pos_diffby=list(protocol.pos_diffby),
+        neg_sameby=list(protocol.neg_sameby),
+        neg_diffby=["pert_type"] if against_controls else ["perturbation"],
+    )
+    items = pd.concat([wells[["plate", "well", "perturbation"]], table], axis=1)[is_query]
+    scored = items.dropna(subset=["average_precision"])
+    if scored.empty:
+        raise InputError(_why_empty(items, protocol, against_controls))
+    by = scored.groupby("perturbation", sort=True)[["average_precision", "expected", "normalized"]].mean()
+    return Outcome(
+        scores=(_mean_score("mAP", by["average_precision"], by["expected"], inputs.seed),),
+        secondary=(_mean_score("normalized mAP", by["normalized"], 0.0 * by["expected"], inputs.seed),),
+        items=items.reset_index(drop=True),
+        map_rows="treated wells and negative controls" if against_controls else "treated wells",
+        map_n=len(wells),
+        warnings=_warnings(profiles, items),
+    )
+
+
+def _rule_columns(profiles: Profiles) -> pd.DataFrame:
+    """The columns that pair rules may name; a plate of another source is another plate."""
+    codes, names = profiles.groups("plate")
+    controls = profiles.negative_controls
+    return pd.DataFrame(
+        {
+            "plate": np.array([name.removeprefix("plate ") for name in names], dtype=object)[codes],
+            "well": profiles.role("well").to_numpy(),
+            "perturbation": profiles.role("perturbation").to_numpy(),
+            "pert_type": np.where(controls, "negcon", "treated"),
+        }
+    )
+
+
+def _mean_score(metric: str, values: pd.Series, chance: pd.Series, seed: int) -> Score:
+    low, high = bootstrap_mean(values.to_numpy(), seed)
+    return Score(
+        metric=metric,
+        subset="all",
+        value=float(values.mean()),
+        chance=float(chance.mean()),
+        ceiling=1.0,
+        ci_low=max(low, -1.0 if metric.startswith("normalized") else 0.0),
+        ci_high=min(high, 1.0),
+        n=len(values),
+        unit="perturbations",
+        too_few=len(values) < FEW_PERTURBATIONS,
+    )
+
+
+def _why_empty(items: pd.DataFrame, protocol: Protocol, against_controls: bool) -> str:
+    plates = items["plate"].nunique()
+    if items["perturbation"].value_counts().max() < 2:
+        return "no perturbation has two wells, so there are no replicates to retrieve; check the perturbation column"
+    if "plate" in protocol.pos_diffby and (items["n_pos_pairs"] == 0).all():
+        where = "all wells are on one plate" if plates == 1 else "no perturbation is on two plates"
+        return f"{where} and this protocol needs replicates on other plates; use --variant same-plate"
+    kind = "negative controls" if against_controls else "wells of other perturbations"
+    return f"no well has {kind} to be ranked against on its own plate; check --negcon, or use --variant against-all"
+
+
+def _warnings(profiles: Profiles, items: pd.DataFrame) -> tuple[str, ...]:
+    warnings = []
+    lost = items[items["average_precision"].isna()]
+    if len(lost):
+        warnings.append(
+            f"{len(lost)} treated wells have no positive or no negative under this protocol and are not scored"
+        )
+    zero = int((~profiles.features.any(axis=1) & profiles.treated).sum())
+    if zero:
+        warnings.append(f"{zero} treated wells are zero vectors without a cosine; they take the worst rank")
+    places = items.groupby("perturbation")["well"].agg(["nunique", "size"])
+    fixed = places[places["size"] > 1]
+    if len(fixed) and (fixed["nunique"] == 1).mean() > 0.5:
+        warnings.append(
+            "most perturbations are at one well position on all plates, so position effects raise this score"
+        )
+    return tuple(warnings)

@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+import gzip
+import hashlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from phenobench import data
+from phenobench.errors import InputError
+from phenobench.profiles import PERT_TYPES, ROLES
+from phenobench.cards import find, load
+from phenobench.screens.catalogue import Derived, ScreenCard, ScreenFile, fetch
+from phenobench.tables import read_table
+from tests.serving import Server, serve
+from tests.shared import shared
+
+# The folder of each screen in the shared data, and what its README counts:
+# wells, wells of the negative control, wells left out, perturbations outside these, genes outside these.
+SCREENS = {
+    "cpjump1-compound-u2os-24h": ("cpjump1_compound_u2os", 3 * 384, 3 * 64, 0, 302, 160),
+    "cpjump1-compound-u2os-48h": ("cpjump1_compound_u2os", 4 * 384, 4 * 64, 0, 302, 160),
+    "lincs-sq00015054": ("lincs_sq00015054", 384, 24, 0, 58, None),
+    "luad-orf": ("luad_orf_layout_a", 3072, 256, 160, 302, 72),
+    "nelisa-jump-target1": ("nelisa_jump_target1_compounds", 1525, 256, 0, 301, 160),
+    "varchamp-batch14": ("varchamp_batch14", 2855, 128, 0, 641, 34),
+}
+# Files that the shared data holds as their source publishes them.
+UNCHANGED = {
+    "cpjump1-compound-u2os-24h",
+    "cpjump1-compound-u2os-48h",
+    "nelisa-jump-target1",
+    "varchamp-batch14",
+}
+
+
+def card(screen: str) -> ScreenCard:
+    return load_card(find_screens()[screen])
+
+
+def wells(screen: str) -> pd.DataFrame:
+    """The metadata of a screen's shared copy, all files together."""
+    one = card(screen)
+    paths = fetch(one, shared("data", SCREENS[screen][0]))
+    tables = [read_table(path, one.metadata_prefixes, frozenset(one.roles.values())).metadata for path in paths]
+    return add_derived(pd.concat(tables, ignore_index=True), one.derive).replace("", None)
+
+
+def where(metadata: pd.DataFrame, condition: str) -> pd.Series:
+    column, _, value = condition.partition("=")
+    found: pd.Series = metadata[column].astype(str) == value
+    return found
+
+
+def test_the_catalogue_is_what_is_tested_here() -> None:
+    assert set(find_screens()) == set(SCREENS)
+
+
+@pytest.mark.parametrize("screen", sorted(SCREENS))
+def test_addresses_are_pinned_and_roles_are_known(screen: str) -> None:
+    one = card(screen)
+    owner = one.source.removeprefix("https://github.com/")
+    for file in one.files:
+        assert file.url.startswith(f"https://raw.githubusercontent.com/{owner}/{one.revision}/")
+        assert (file.sha256 is None) == (screen not in UNCHANGED)
+    assert len({file.name for file in one.files}) == len(one.files)
+    assert set(one.roles) <= set(ROLES)
+    assert {text.rpartition(":")[2] for text in one.label} <= set(PERT_TYPES)
+    assert one.licence
+
+
+@pytest.mark.parametrize("screen", sorted(SCREENS))
+def test_a_card_fits_its_files(screen: str) -> None:
+    _, n_wells, n_controls, n_excluded, n_perturbations, n_genes = SCREENS[screen]
+    metadata, one = wells(screen), card(screen)
+    assert len(metadata) == n_wells
+    assert set(one.roles.values()) <= set(metadata.columns)
+    assert not metadata[[one.roles["plate"], one.roles["well"]]].isna().to_numpy().any()
+    assert not metadata.duplicated([one.roles["plate"], one.roles["well"]]).any()
+
+    controls = pd.concat([where(metadata, text) for text in one.negcon], axis=1).any(axis=1)
+    assert controls.sum() == n_controls
+    excluded = pd.Series(data=False, index=metadata.index)
+    for text in one.exclude:
+        excluded |= where(metadata, text)
+    assert excluded.sum() == n_excluded
+    for text in one.label:
+        assert where(metadata, text.rpartition(":")[0]).sum() > 0
+        assert not (where(metadata, text.rpartition(":")[0]) & controls).any()
+    rest = metadata[~controls & ~excluded]
+    assert rest[one.roles["perturbation"]].nunique() == n_perturbations
+    if n_genes is not None:
+        assert rest[one.roles["gene"]].nunique() == n_genes
+
+
+@pytest.mark.parametrize("screen", sorted(UNCHANGED))
+def test_hashes_are_those_of_the_published_files(screen: str) -> None:
+    one = card(screen)
+    folder = shared("data", SCREENS[screen][0])
+    for file in one.files:
+        published = (folder / file.name).read_bytes()
+        assert hashlib.sha256(published).hexdigest() == file.sha256
+        assert len(published) == file.size
+
+
+def test_time_points_are_not_mixed() -> None:
+    plates = {h: set(wells(f"cpjump1-compound-u2os-{h}")["Metadata_Plate"]) for h in ("24h", "48h")}
+    assert plates["24h"] == {"BR00117024", "BR00117025", "BR00117026"}
+    assert plates["48h"] == {"BR00117010", "BR00117011", "BR00117012", "BR00117013"}
+
+
+def test_the_derived_gene_is_the_one_in_the_shared_copy() -> None:
+    given = wells("luad-orf")
+    assert given["Metadata_gene_symbol"].nunique() == 72
+    made = add_derived(given.drop(columns="Metadata_gene_symbol"), card("luad-orf").derive)
+    assert made["Metadata_gene_symbol"].fillna("").tolist() == given["Metadata_gene_symbol"].fillna("").tolist()
+
+
+def test_a_derived_column_needs_its_origin_and_never_replaces_one() -> None:
+    rule = {"Metadata_gene": Derived(column="Metadata_allele", pattern="^([^_]+)_")}
+    metadata = pd.DataFrame({"Metadata_allele": ["KRAS_p.G12D", "EMPTY", None]})
+    assert add_derived(metadata, rule)["Metadata_gene"].tolist()[0] == "KRAS"
+    assert add_derived(metadata, rule)["Metadata_gene"].isna().tolist() == [False, True, True]
+    assert add_derived(metadata.assign(Metadata_gene="given"), rule)["Metadata_gene"].tolist() == ["given"] * 3
+    with pytest.raises(InputError, match=r"no column 'Metadata_allele' to make 'Metadata_gene' from"):
+        add_derived(pd.DataFrame({"Metadata_Well": ["A01"]}), rule)
+
+
+CARD = """
+id = "mine"
+title = "Mine"
+kind = "profiles"
+revision = "0123456789abcdef0123456789abcdef01234567"
+licence = "CC0 1.0"
+source = "https://example.org/mine"
+model = "cellprofiler"
+[[files]]
+url = "https://example.org/mine/0123456789abcdef0123456789abcdef01234567/a.csv.gz"
+[roles]
+plate = "Metadata_Plate"
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("title =", "titel =", r"mine\.toml: the key 'title' is wrong \(Field required\)"),
+        ('model = "cellprofiler"', 'model = "cellprofiler"\nextra = 1', r"the key 'extra' is wrong \(Extra inputs"),
+        ("https://example.org/mine/0", "http://example.org/mine/0", r"the key 'files\.0\.url' is wrong"),
+        ("0123456789abcdef0123456789abcdef01234567", "main", r"the key 'revision' is wrong"),
+        ('id = "mine"', 'id = "yours"', r"the id 'yours' is not the file's name"),
+        ('id = "mine"', "id = mine", r"mine\.toml cannot be read as a screen card \(Invalid value.*line 2"),
+        (
+            "[roles]",
+            "[derive.Metadata_x]\ncolumn = 'Metadata_y'\npattern = '(a)(b)'\n[roles]",
+            r"'derive\.Metadata_x\.pattern' is wrong .*2 groups and needs one",
+        ),
+        (
+            "[roles]",
+            "[derive.Metadata_x]\ncolumn = 'Metadata_y'\npattern = '(a'\n[roles]",
+            r"'derive\.Metadata_x\.pattern' is wrong .*no regular expression",
+        ),
+    ],
+)
+def test_a_wrong_card_is_named_with_its_key(tmp_path: Path, old: str, new: str, said: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(CARD)
+    assert load_card(path).title == "Mine"
+    path.write_text(CARD.replace(old, new))
+    with pytest.raises(InputError, match=said):
+        load_card(path)
+
+
+FILES = {"/a.csv.gz": gzip.compress(b"Metadata_Plate,f\n1,2\n"), "/b.csv.gz": gzip.compress(b"Metadata_Plate,f\n2,3\n")}
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("PHENOBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with serve(FILES) as running:
+        yield running
+
+
+def small_card(server: Server, tmp_path: Path, *, pinned: bool) -> ScreenCard:
+    """A card of two files on this machine's server, which speaks no https."""
+    path = tmp_path / "mine.toml"
+    path.write_text(CARD)
+    files = tuple(
+        ScreenFile.model_construct(
+            url=f"{server.address}{name}", sha256=hashlib.sha256(body).hexdigest() if pinned else None, size=len(body)
+        )
+        for name, body in FILES.items()
+    )
+    return load_card(path).model_copy(update={"files": files})
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_files_are_downloaded_into_the_cache(
+    server: Server, tmp_path: Path, caplog: pytest.LogCaptureFixture, pinned: bool
+) -> None:
+    one = small_card(server, tmp_path, pinned=pinned)
+    with caplog.at_level(logging.INFO, "phenobench"):
+        paths = fetch(one)
+    assert [path.read_bytes() for path in paths] == list(FILES.values())
+    assert [path.relative_to(tmp_path / "cache").as_posix() for path in paths] == [
+        "screens/mine/a.csv.gz",
+        "screens/mine/b.csv.gz",
+    ]
+    assert "licence CC0 1.0" in caplog.text
+    server.asked.clear()
+    assert fetch(one) == paths
+    assert server.asked == []
+
+
+def test_a_download_that_fails_names_the_address(server: Server, tmp_path: Path) -> None:
+    server.files.pop("/b.csv.gz")
+    with pytest.raises(InputError, match=rf"{server.address}/b\.csv\.gz cannot be downloaded \(HTTP status 404\)"):
+        fetch(small_card(server, tmp_path, pinned=True))
+
+
+def test_a_users_folder_takes_the_place_of_a_download(server: Server, tmp_path: Path) -> None:
+    one, root = small_card(server, tmp_path, pinned=True), tmp_path / "root"
+    with pytest.raises(InputError, match="root is no folder"):
+        fetch(one, root)
+    root.mkdir()
+    with pytest.raises(InputError, match=r"root lacks a\.csv\.gz, one of 2 absent files of mine"):
+        fetch(one, root)
+    (root / "all.parquet").write_bytes(b"whatever")
+    (root / "README.md").write_text("no profiles")
+    assert fetch(one, root) == [root / "all.parquet"]
+
+    # Two tables that the card does not name: which is meant cannot be known.
+    (root / "other.csv").write_bytes(b"whatever")
+    with pytest.raises(InputError, match=r"root lacks a\.csv\.gz"):
+        fetch(one, root)
+
+    (root / "b.csv.gz").write_bytes(FILES["/b.csv.gz"])
+    with pytest.raises(InputError, match=r"root lacks a\.csv\.gz, one of 1 absent"):
+        fetch(one, root)
+    (root / "a.csv.gz").write_bytes(FILES["/a.csv.gz"])
+    assert fetch(one, root) == [root / "a.csv.gz", root / "b.csv.gz"]
+    (root / "a.csv.gz").write_bytes(FILES["/b.csv.gz"])
+    with pytest.raises(InputError, match=rf"a\.csv\.gz is not the file that mine names .*{server.address}/a\.csv\.gz"):
+        fetch(one, root)
+    assert server.asked == []
+
+
+def test_get_knows_its_names() -> None:
+    with pytest.raises(InputError, match=r"unknown data set 'luad-orff'; did you mean luad-orf"):
+        data.get("luad-orff")
+    with pytest.raises(InputError, match=r"unknown data set 'anotations'; did you mean annotations"):
+        data.get("anotations")
+
+
+def test_get_fetches_a_screen(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = small_card(server, tmp_path, pinned=False)
+    monkeypatch.setattr("phenobench.screens.catalogue.load_card", lambda path: one)
+    assert [path.name for path in data.get("luad-orf")] == ["a.csv.gz", "b.csv.gz"]
