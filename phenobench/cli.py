@@ -132,6 +132,7 @@ def run(
             models=tuple(model or (["all"] if not profiles else [])) if model or profiles else suite.models,
             tasks=tuple(task or suite.tasks),
             normalizations=tuple(normalization or suite.normalizations),
+            normalizations_asked=bool(normalization),
             results=results or suite.results,
             screen=name,
             root=suite.root(name) if name else None,

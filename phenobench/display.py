@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -92,12 +93,15 @@ def _score_table(done: list[Done]) -> Table:
     names = list(dict.fromkeys(result.normalization.name for result in results))
     task = results[0].task
     title = f"{results[0].screen.id}: {task.id} ({task.variant})" + (f", {names[0]}" if len(names) == 1 else "")
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold")
-    table.add_column("metric", no_wrap=True)
-    table.add_column("model", overflow="fold")
+    # Few lines and no borders: the widest row fits 80 columns.
+    table = Table(
+        title=title, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD, pad_edge=False
+    )
+    table.add_column("metric", overflow="fold")
+    table.add_column("model", overflow="fold", min_width=10)
     if len(names) > 1:
         table.add_column("normalization", overflow="fold")
-    for column in ("value", "95 % interval", "chance", "n"):
+    for column in ("value", "95 % interval", "chance", results[0].scores[0].unit):
         table.add_column(column, justify="right", no_wrap=True)
     for metric, subset in dict.fromkeys((score.metric, score.subset) for result in results for score in result.scores):
         label = metric if subset == "all" else f"{metric} {subset}"
@@ -113,7 +117,7 @@ def _score_table(done: list[Done]) -> Table:
                         f"{score.value:.3f}",
                         f"{score.ci_low:.3f} to {score.ci_high:.3f}{'*' if score.too_few else ' '}",
                         f"{score.chance:.3f}",
-                        f"{score.n} {score.unit}",
+                        str(score.n),
                     )
                     label = ""
         table.add_section()

@@ -317,6 +317,11 @@ def chain(name: str) -> tuple[Step, ...]:
     return steps
 
 
+def keeps_axes(name: str) -> bool:
+    """Whether a named normalization leaves each feature on its own axis, as a space shared with texts needs."""
+    return all(step.function in (center, standardize, robust_standardize) for step in chain(name))
+
+
 def normalize(profiles: Profiles, name: str) -> Profiles:
     """Apply a named normalization.
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -87,7 +87,7 @@ def run(request: Request, progress: Progress = lambda done, total: None) -> Repo
     cards = find(request.cards)
     screen = _screen(request, cards)
     texts = _texts(request)
-    cells = expand(request, cards, screen, texts is not None)
+    cells = expand(request, cards, screen, texts)
     setting = _setting(request, cards, screen, texts, cells)
     done: list[Done] = []
     skipped: dict[str, str] = {}
@@ -163,7 +163,6 @@ def _setting(request: Request, cards: Cards, screen: Screen, texts: Profiles | N
         if texts is None
         else {
             "sha256": provenance.features_sha256(texts.features, texts.feature_names),
-            "align": request.align or "none",
         },
         "seed": request.seed,
         "environment": provenance.environment(),
@@ -191,7 +190,7 @@ def _score(cell: Cell, setting: _Setting, latest: dict[str, Any]) -> Done:
         "task": {
             "id": task.id,
             "version": task.version,
-            "variant": cell.variant,
+            "variant": cell.label,
             "protocol": protocol.model_dump(mode="json"),
         },
     }
@@ -201,7 +200,7 @@ def _score(cell: Cell, setting: _Setting, latest: dict[str, Any]) -> Done:
         cell.model,
         cell.normalization,
         task.id,
-        None if cell.variant == task.default else cell.variant,
+        None if cell.label == task.default else cell.label,
     )
     skipped = setting.annotations.skipped if "gene" in task.needs else {}
     mark = fingerprint({**inputs, "normalization": cell.normalization, "unavailable": dict(skipped)})
@@ -214,8 +213,10 @@ def _score(cell: Cell, setting: _Setting, latest: dict[str, Any]) -> Done:
         normalized = latest["features"] if request.scored_as else normalize(latest["features"], cell.normalization)
         latest.update(normalization=cell.normalization, normalized=normalized)
     profiles: Profiles = latest["normalized"]
+    # The two sides of a control share a space: they are split as a model's are, and not mapped.
+    align = "identity" if cell.align and _is_control(cell.card) else cell.align
     outcome: Outcome = resolve(task.function, card_path)(
-        profiles, protocol, Inputs(setting.annotations.pairs, skipped, latest["texts"], request.align, request.seed)
+        profiles, protocol, Inputs(setting.annotations.pairs, skipped, latest["texts"], align, request.seed)
     )
     result = Result.model_validate(
         {
@@ -245,7 +246,7 @@ def _score(cell: Cell, setting: _Setting, latest: dict[str, Any]) -> Done:
 def _embed(cell: Cell, setting: _Setting) -> tuple[Profiles, Profiles | None]:
     """The profiles of a model on the screen's wells, and the texts in its space."""
     screen, texts = setting.screen, setting.texts
-    if cell.card is None or cell.card.adapter is None:
+    if not _is_control(cell.card):
         if screen.embeddings is None:
             raise InputError(f"the screen {screen.id} brings no embeddings; give them with --profiles")
         return screen.embeddings, texts
@@ -253,13 +254,17 @@ def _embed(cell: Cell, setting: _Setting) -> tuple[Profiles, Profiles | None]:
     columns = list(screen.wells.columns)
     labels = _text_wells(texts).reindex(columns=columns) if texts is not None else screen.wells.iloc[:0]
     both = pd.concat([screen.wells, labels], ignore_index=True) if len(labels) else screen.wells
-    control = resolve(cell.card.adapter, setting.cards.models[cell.card.id])
+    control = resolve(cell.card.adapter or "", setting.cards.models[cell.card.id])
     features = control(both, setting.annotations.pairs, setting.request.seed)
     n = len(screen.wells)
     return (
         Profiles(screen.wells, features[:n]),
         None if texts is None else Profiles(texts.metadata, features[n:]),
     )
+
+
+def _is_control(card: ModelCard | None) -> TypeGuard[ModelCard]:
+    return card is not None and card.input != "profiles"
 
 
 def _text_wells(texts: Profiles) -> pd.DataFrame:
@@ -274,7 +279,7 @@ def _text_wells(texts: Profiles) -> pd.DataFrame:
 
 def _model_info(cell: Cell, features: Profiles) -> dict[str, Any]:
     card: ModelCard | None = cell.card
-    if card is None or card.input == "profiles":
+    if not _is_control(card):
         digest = provenance.features_sha256(features.features, features.feature_names)
         revision, status = (card.revision, card.status) if card else ("given by path", "precomputed")
     else:

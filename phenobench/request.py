@@ -8,7 +8,8 @@ from pathlib import Path
 
 from phenobench.cards import Cards, ModelCard, TaskCard
 from phenobench.errors import InputError, unknown
-from phenobench.normalization import CHAINS, DEFAULT, chain
+from phenobench.normalization import CHAINS, DEFAULT, chain, keeps_axes
+from phenobench.profiles import ROLES, Profiles, Role
 from phenobench.reading import Reading
 from phenobench.results import require_label
 from phenobench.screens import Screen
@@ -29,7 +30,8 @@ class Request:
         profiles: files of embeddings; none when the screen brings what the models need.
         reading: how to read them.
         texts: the file of the other modality.
-        align: how two modalities get a common space.
+        normalizations_asked: they were named for this run and are no defaults.
+        align: how two modalities get a common space; by default ridge where their dimensions differ.
         annotations: a folder of annotation tables, in place of the published ones.
         results: where results go.
         seed: of controls, resamples and splits.
@@ -54,6 +56,7 @@ class Request:
     cards: Path | None = None
     overwrite: bool = False
     scored_as: str | None = None
+    normalizations_asked: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,36 +68,57 @@ class Cell:
     normalization: str
     task: TaskCard
     variant: str
+    align: str | None
     wanted: bool
+
+    @property
+    def label(self) -> str:
+        """The variant as results call it; a fitted common space is part of the protocol."""
+        return f"{self.variant}+{self.align}" if self.align else self.variant
 
     @property
     def name(self) -> str:
         """How messages call it."""
-        variant = "" if self.variant == self.task.default else f" ({self.variant})"
+        variant = "" if self.label == self.task.default else f" ({self.label})"
         return f"{self.model}, {self.normalization}, {self.task.id}{variant}"
 
 
-def expand(request: Request, cards: Cards, screen: Screen, has_texts: bool) -> list[Cell]:
+def expand(request: Request, cards: Cards, screen: Screen, texts: Profiles | None) -> list[Cell]:
     """The cells of a request on a screen, in a fixed order.
 
     Raises:
         InputError: an unknown or inapplicable name, or nothing applies.
     """
     models = _models(request.models, cards, screen)
-    tasks = _tasks(request, cards, screen, has_texts)
+    tasks = _tasks(request, cards, screen, texts is not None)
     names = [*CHAINS, DEFAULT] if ALL in request.normalizations else list(dict.fromkeys(request.normalizations))
     if request.scored_as is not None:
         names = [require_label(request.scored_as, "normalization")]
     else:
         for name in names:
             chain(name)
+    align = _align(request, screen, texts)
     wanted = ALL not in (*request.models, *request.tasks, *request.normalizations)
     return [
-        Cell(model, card, name, task, variant, wanted)
+        Cell(model, card, name, task, variant, align if "texts" in task.needs else None, wanted)
         for model, card in models
-        for name in names
         for task, variant in tasks
+        for name in (_own_space(request, names) if "texts" in task.needs and align is None else names)
     ]
+
+
+def _align(request: Request, screen: Screen, texts: Profiles | None) -> str | None:
+    """How texts and images get a common space: as asked, else by ridge where their dimensions differ."""
+    if request.align is not None or texts is None or screen.embeddings is None:
+        return request.align
+    return "ridge" if texts.features.shape[1] != screen.embeddings.features.shape[1] else None
+
+
+def _own_space(request: Request, names: list[str]) -> list[str]:
+    """The normalizations for a task in the space that a model shares with its texts: none, unless one is asked for."""
+    if request.scored_as is not None or request.normalizations_asked:
+        return names
+    return list(filter(keeps_axes, names)) or ["none"]
 
 
 def _models(wanted: Sequence[str], cards: Cards, screen: Screen) -> list[tuple[str, ModelCard | None]]:
@@ -117,8 +141,10 @@ def _models(wanted: Sequence[str], cards: Cards, screen: Screen) -> list[tuple[s
 
 
 def _tasks(request: Request, cards: Cards, screen: Screen, has_texts: bool) -> list[tuple[TaskCard, str]]:
-    available = {role for role in ("plate", "well", "perturbation", "gene") if _has(screen, role)}
-    available |= {"texts"} if has_texts else set()
+    roles: tuple[Role, ...] = ("plate", "well", "perturbation", "gene")
+    available: set[str] = {role for role in roles if _has(screen, role)}
+    if has_texts:
+        available.add("texts")
     chosen: list[TaskCard] = []
     for name in request.tasks:
         if name == ALL:
@@ -143,9 +169,7 @@ def _tasks(request: Request, cards: Cards, screen: Screen, has_texts: bool) -> l
     ]
 
 
-def _has(screen: Screen, role: str) -> bool:
-    from phenobench.profiles import ROLES
-
+def _has(screen: Screen, role: Role) -> bool:
     return ROLES[role] in screen.wells and bool(screen.wells[ROLES[role]].notna().any())
 
 

@@ -27,7 +27,8 @@ def cross_fit(
         image_labels: n perturbations.
         text_labels: m distinct perturbations.
         method: "ridge" (regress texts on images, penalty by leave-one-out) or "cca" (canonical
-            correlation of the first principal components).
+            correlation of the first principal components); "identity" leaves both as they are
+            (controls, whose sides share a space).
         seed: of the split.
 
     Returns:
@@ -86,4 +87,12 @@ def _cca(images: np.ndarray, texts: np.ndarray) -> tuple[_Map, _Map]:
     return lambda rows: left.transform(rows) @ u * strength, lambda rows: right.transform(rows) @ vt.T * strength
 
 
-METHODS: Mapping[str, Callable[[np.ndarray, np.ndarray], tuple[_Map, _Map]]] = {"ridge": _ridge, "cca": _cca}
+def _identity(images: np.ndarray, texts: np.ndarray) -> tuple[_Map, _Map]:
+    return np.asarray, np.asarray
+
+
+METHODS: Mapping[str, Callable[[np.ndarray, np.ndarray], tuple[_Map, _Map]]] = {
+    "ridge": _ridge,
+    "cca": _cca,
+    "identity": _identity,
+}

@@ -36,10 +36,15 @@ def score(profiles: Profiles, protocol: Protocol, inputs: Inputs) -> Outcome:
     Only perturbations that both sides have take part; the others are counted in the warnings.
 
     Raises:
-        InputError: no texts, no perturbation in common, or two spaces of other dimensions and no ``align``.
+        InputError: no texts, no perturbation in common, or no common space and no ``align``.
     """
     if inputs.texts is None:
         raise InputError("cross-modal needs the other modality; name its file with --texts FILE")
+    if inputs.align is None and any(step.get("components") for step in profiles.steps):
+        raise InputError(
+            "the images were rotated by their normalization and the texts were not, so they share no space any more; "
+            "use --normalization none (or center), or fit a common space with --align"
+        )
     images = profiles.select(profiles.treated & profiles.role("perturbation").notna().to_numpy())
     texts = inputs.texts.select(inputs.texts.treated & inputs.texts.role("perturbation").notna().to_numpy())
     labels = sorted(set(images.role("perturbation")) & set(texts.role("perturbation")))
