@@ -54,6 +54,7 @@ class TaskCard(Card):
     version: str
     function: str = Field(pattern=r"^[\w.]+:\w+$")
     protocol: str = Field(pattern=r"^[\w.]+:\w+$")
+    cross_check: str | None = Field(default=None, pattern=r"^[\w.]+:\w+$")
     needs: tuple[str, ...]
     default: str
     variants: Mapping[str, Mapping[str, Any]]

@@ -76,7 +76,7 @@ Columns = Annotated[
     list[str] | None,
     typer.Option(
         "--column",
-        help="role=Name: the column that plays a role (plate, well, batch, source, perturbation, gene, pert_type). Repeats.",
+        help="role=Name: the column of a role (plate, well, batch, source, perturbation, gene, pert_type). Repeats.",
     ),
 ]
 Prefixes = Annotated[
@@ -113,6 +113,9 @@ def run(
     seed: Seed = None,
     cards: CardFolder = None,
     overwrite: Overwrite = False,
+    cross_check: Annotated[
+        bool, typer.Option("--cross-check", help="Score again with the field's own tool, and show the difference.")
+    ] = False,
     column: Columns = None,
     metadata_prefix: Prefixes = None,
     negcon: Negcon = None,
@@ -145,6 +148,7 @@ def run(
             seed=suite.seed if seed is None else seed,
             cards=cards,
             overwrite=overwrite,
+            cross_check=cross_check,
         )
     )
 
@@ -231,6 +235,24 @@ def list_things(
     from phenobench.display import show_list
 
     show_list(what)
+
+
+@app.command()
+def figures(
+    out: Annotated[Path, typer.Option("--out", help="The folder to draw into.")],
+    results: Results = None,
+    format: Annotated[str, typer.Option("--format", help="png, svg or pdf.")] = "png",
+) -> None:
+    """Draw each task of each screen as a forest plot: values, intervals, chance."""
+    from phenobench.errors import unknown
+    from phenobench.figures import FORMATS, draw_figures
+    from phenobench.suite import load_suite
+
+    formats = {kind: kind for kind in FORMATS}
+    if format not in formats:
+        raise unknown("format", format, formats)
+    for path in draw_figures(results or load_suite().results, out, formats[format]):
+        typer.echo(path)
 
 
 @data_app.command("get")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from phenobench.pipeline import Done, Report
     from phenobench.profiles import Profiles
     from phenobench.results import Result
+    from phenobench.tasks.outcome import Check
 
 _CONTROL_NOTE = "controls (grey) show what a task gives for nothing and at best; they are no models"
 
@@ -75,6 +76,9 @@ def show_report(report: Report) -> None:
     for key in tasks:
         same = [d for d in report.done if (d.result.screen.id, d.result.task.id, d.result.task.variant) == key]
         console.print(_score_table(same))
+    checks = [(done, check) for done in report.done for check in done.checks]
+    if checks:
+        console.print(_check_table(checks))
     _print_notes(console, [done.result for done in report.done])
     for reason, names in _by_reason(report.skipped.items()).items():
         console.print(f"[yellow]skipped[/yellow] {escape('; '.join(names))}: {escape(reason)}")
@@ -121,6 +125,26 @@ def _score_table(done: list[Done]) -> Table:
                     )
                     label = ""
         table.add_section()
+    return table
+
+
+def _check_table(checks: list[tuple[Done, Check]]) -> Table:
+    """Our scores beside those of the field's tools; what their rule for ties explains, and what is left."""
+    table = Table(title="cross-check", title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("model", "score", "tool"):
+        table.add_column(column, overflow="fold")
+    for column in ("ours", "theirs", "by ties", "other"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for done, check in checks:
+        table.add_row(
+            escape(done.result.model.id),
+            escape(check.metric if check.subset == "all" else f"{check.metric} {check.subset}"),
+            escape(check.tool),
+            f"{check.ours:.5f}",
+            f"{check.theirs:.5f}",
+            f"{round(check.ours_their_way - check.ours, 5) + 0.0:+.5f}",
+            f"{check.theirs - check.ours_their_way:+.1e}",
+        )
     return table
 
 

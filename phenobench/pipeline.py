@@ -35,7 +35,7 @@ from phenobench.results import (
     write_result,
 )
 from phenobench.screens import Screen, load_screen, screen_of
-from phenobench.tasks.outcome import Inputs, Outcome
+from phenobench.tasks.outcome import Check, Inputs, Outcome
 
 # Called after each cell with the cells done and the cells there are.
 Progress = Callable[[int, int], None]
@@ -48,6 +48,7 @@ class Done:
     path: Path
     result: Result
     kept: bool
+    checks: tuple[Check, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -194,6 +195,7 @@ def _score(cell: Cell, setting: _Setting, latest: dict[str, Any]) -> Done:
             "protocol": protocol.model_dump(mode="json"),
         },
     }
+    cross_check = task.cross_check if request.cross_check else None
     path = result_path(
         request.results,
         setting.screen.id,
@@ -207,7 +209,7 @@ def _score(cell: Cell, setting: _Setting, latest: dict[str, Any]) -> Done:
     if path.exists() and not request.overwrite:
         refuse_other_identity(path, inputs)
         there = read_result(path)
-        if there.fingerprint == mark:
+        if there.fingerprint == mark and cross_check is None:
             return Done(path, there, kept=True)
     if latest.get("normalization") != cell.normalization:
         normalized = latest["features"] if request.scored_as else normalize(latest["features"], cell.normalization)
@@ -240,7 +242,8 @@ def _score(cell: Cell, setting: _Setting, latest: dict[str, Any]) -> Done:
         }
     )
     write_result(path, result, outcome.items)
-    return Done(path, result, kept=False)
+    checks = resolve(cross_check, card_path)(profiles, protocol, outcome) if cross_check else []
+    return Done(path, result, kept=False, checks=tuple(checks))
 
 
 def _embed(cell: Cell, setting: _Setting) -> tuple[Profiles, Profiles | None]:

@@ -37,6 +37,7 @@ class Request:
         seed: of controls, resamples and splits.
         cards: a folder of cards that goes before the others.
         overwrite: replace results of another identity.
+        cross_check: compute each score with the field's own tool as well, where there is one.
         scored_as: the label of a normalization that was done before; nothing is normalized then.
     """
 
@@ -55,6 +56,7 @@ class Request:
     seed: int = 0
     cards: Path | None = None
     overwrite: bool = False
+    cross_check: bool = False
     scored_as: str | None = None
     normalizations_asked: bool = False
 
@@ -98,12 +100,15 @@ def expand(request: Request, cards: Cards, screen: Screen, texts: Profiles | Non
         for name in names:
             chain(name)
     align = _align(request, screen, texts)
+    own_space = _own_space(request, names) if align is None else names
     wanted = ALL not in (*request.models, *request.tasks, *request.normalizations)
+    # Normalizations outside, tasks inside: each normalization is fitted once.
     return [
         Cell(model, card, name, task, variant, align if "texts" in task.needs else None, wanted)
         for model, card in models
+        for name in dict.fromkeys([*names, *own_space])
         for task, variant in tasks
-        for name in (_own_space(request, names) if "texts" in task.needs and align is None else names)
+        if name in (own_space if "texts" in task.needs else names)
     ]
 
 

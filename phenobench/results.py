@@ -134,6 +134,11 @@ def result_path(results: Path, screen: str, model: str, normalization: str, task
     return results / screen / model / normalization / (f"{task}.{variant}.json" if variant else f"{task}.json")
 
 
+def find_results(results: Path) -> list[Path]:
+    """All result files below a folder, in a fixed order."""
+    return sorted(results.glob("*/*/*/*.json"))
+
+
 def items_path(result: Path) -> Path:
     """Where a result's items lie."""
     return result.with_name(result.name.removesuffix(".json") + ".items.parquet")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
-from dataclasses import dataclass
+import warnings
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from phenobench.errors import InputError
+from phenobench.profiles import PROVENANCE_KEY
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,33 +23,52 @@ if TYPE_CHECKING:
 SUFFIXES = (".parquet", ".csv", ".csv.gz", ".h5ad")
 # Columns that a data frame's index leaves behind in a file.
 _INDEX = re.compile(r"|Unnamed: \d+|__index_level_\d+__")
-# Parquet columns decoded at a time: large enough for all threads, small enough to stay in cache.
-_COLUMNS_AT_ONCE = 64
+# Parquet columns decoded at a time: enough for all threads, few enough to be copied while still in cache.
+_COLUMNS_AT_ONCE = 32
+# A CSV column's type is decided by the first block: sparse columns need to see more than the default 1 MiB.
+_CSV_BLOCK, _CSV_LARGEST_BLOCK = 64 << 20, 2**31 - 1
 
 
 @dataclass(frozen=True)
 class Table:
-    """A file as it is: metadata under the file's own names, float32 features (n, d), feature names."""
+    """A file as it is.
+
+    Attributes:
+        metadata: columns under the file's own names, each once.
+        features: float32 (n, d); what is too large for float32 is infinite, what is absent NaN.
+        feature_names: d names, each once.
+        record: what phenobench wrote beside its profiles (steps, dropped, notes), empty for other files.
+    """
 
     metadata: pd.DataFrame
     features: np.ndarray
     feature_names: tuple[str, ...]
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+
+def is_profiles(path: Path) -> bool:
+    """Whether a file's name is that of a format read here; hidden files are none."""
+    return path.name.lower().endswith(SUFFIXES) and not path.name.startswith(".")
 
 
 def read_table(path: Path, prefixes: tuple[str, ...], metadata_columns: frozenset[str]) -> Table:
     """Read one file; a column is metadata if its name has a prefix or is in ``metadata_columns``.
 
     Raises:
-        InputError: unreadable, truncated or empty file, no feature, or text in a feature column.
+        InputError: unreadable, truncated or empty file, no row, no feature, a column name that occurs twice, or
+            text in a feature column.
     """
-    if not path.exists():
-        raise InputError(f"{path} does not exist; check the path")
+    name = path.name.lower()
     try:
-        if path.name.endswith(".parquet"):
+        if not path.is_file():
+            raise InputError(f"{path} is no file; check the path")
+        if not path.stat().st_size:
+            raise InputError(f"{path} is empty (0 bytes); it may not have been written to the end")
+        if name.endswith(".parquet"):
             table = _read_parquet(path, prefixes, metadata_columns)
-        elif path.name.endswith((".csv", ".csv.gz")):
+        elif name.endswith((".csv", ".csv.gz")):
             table = _read_csv(path, prefixes, metadata_columns)
-        elif path.name.endswith(".h5ad"):
+        elif name.endswith(".h5ad"):
             table = _read_h5ad(path)
         else:
             raise InputError(f"{path} is of no format that is read here; use one of {', '.join(SUFFIXES)}")
@@ -52,22 +76,34 @@ def read_table(path: Path, prefixes: tuple[str, ...], metadata_columns: frozense
         raise
     except (OSError, ValueError, KeyError, EOFError) as error:
         # pyarrow's and h5py's errors are ValueErrors and OSErrors of several lines.
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{path} cannot be read ({reason}); it may be truncated or of another format") from error
+        reason = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+        raise InputError(f"{path} cannot be read ({reason[:200]}); it may be truncated or of another format") from error
     if not table.feature_names:
-        raise InputError(f"{path} has no feature column; features are the columns without the prefix {prefixes[0]}")
+        found = ", ".join(map(str, table.metadata.columns[:6])) or "none"
+        raise InputError(
+            f"{path} has no feature column; features are the columns without the prefix '{prefixes[0]}' "
+            f"(columns: {found}; a CSV is separated by commas)"
+        )
     if not len(table.metadata):
         raise InputError(f"{path} has no rows; give a file with one row a well")
     return table
 
 
 def _split(
-    names: list[str], prefixes: tuple[str, ...], metadata_columns: frozenset[str]
+    names: list[str], prefixes: tuple[str, ...], metadata_columns: frozenset[str], path: Path
 ) -> tuple[list[str], list[str]]:
+    _require_unique(names, path)
     metadata = [name for name in names if name.startswith(prefixes) or name in metadata_columns]
     chosen = set(metadata)
-    features = [name for name in names if name not in chosen and not _INDEX.fullmatch(name)]
-    return metadata, features
+    return metadata, [name for name in names if name not in chosen and not _INDEX.fullmatch(name)]
+
+
+def _require_unique(names: Iterable[str], path: Path) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise InputError(f"{path}: the column '{name}' occurs twice; rename or remove one")
+        seen.add(name)
 
 
 def _read_parquet(path: Path, prefixes: tuple[str, ...], metadata_columns: frozenset[str]) -> Table:
@@ -75,51 +111,106 @@ def _read_parquet(path: Path, prefixes: tuple[str, ...], metadata_columns: froze
 
     with pq.ParquetFile(path) as file:
         schema = file.schema_arrow
-        metadata, names = _split(schema.names, prefixes, metadata_columns)
+        metadata, names = _split(schema.names, prefixes, metadata_columns, path)
+        index = (schema.pandas_metadata or {}).get("index_columns", ())
+        names = [name for name in names if name not in index]
         for name in names:
             _require_number(schema.field(name).type, name, path)
-        # Columns of the file become contiguous columns of the matrix: one copy, no transposition.
+        # Columns of the file become contiguous columns of the matrix: one copy, no transposition. A thread
+        # copies what is decoded while the next columns are being decoded.
         features = np.empty((file.metadata.num_rows, len(names)), dtype=np.float32, order="F")
-        for start in range(0, len(names), _COLUMNS_AT_ONCE):
-            part = file.read(columns=names[start : start + _COLUMNS_AT_ONCE])
-            _fill(features[:, start : start + _COLUMNS_AT_ONCE], part)
-        frame = file.read(columns=metadata).to_pandas(ignore_metadata=True)
-    return Table(frame, features, tuple(names))
+        with ThreadPoolExecutor(1) as copying:
+            copies = []
+            for start in range(0, len(names), _COLUMNS_AT_ONCE):
+                some = names[start : start + _COLUMNS_AT_ONCE]
+                # Asked for "f", pyarrow reads "f.1" too, as if it were nested in it.
+                part = file.read(columns=some).select(some)
+                copies.append(copying.submit(_fill, features[:, start : start + len(some)], part))
+            frame = _metadata_frame(file.read(columns=metadata).select(metadata), path)
+            for copy in copies:
+                copy.result()
+    return Table(frame, features, tuple(names), _record(schema.metadata, path))
+
+
+def _record(schema_metadata: Mapping[bytes, bytes] | None, path: Path) -> Mapping[str, Any]:
+    text = (schema_metadata or {}).get(PROVENANCE_KEY)
+    record = json.loads(text) if text else {}
+    wanted = {"steps": list, "dropped": dict, "notes": list}
+    if not isinstance(record, dict) or not all(isinstance(record.get(k, v()), v) for k, v in wanted.items()):
+        raise InputError(f"{path}: the record under the key 'phenobench' is not one that phenobench wrote; remove it")
+    return record
 
 
 def _read_csv(path: Path, prefixes: tuple[str, ...], metadata_columns: frozenset[str]) -> Table:
     import pyarrow as pa
     from pyarrow import csv
 
-    # The first block decides a column's type; sparse metadata columns need to see more than the default 1 MiB.
-    table = csv.read_csv(path, read_options=csv.ReadOptions(block_size=64 << 20))
-    repeated = [name for name in table.column_names if table.column_names.count(name) > 1]
-    if repeated:
-        raise InputError(f"{path}: the column '{repeated[0]}' occurs twice; rename one")
-    metadata, names = _split(table.column_names, prefixes, metadata_columns)
-    for name in names:
-        kind = table.schema.field(name).type
-        if pa.types.is_string(kind):
-            row, value = _first_text(table.column(name))
-            raise InputError(
-                f"{path}: the feature column '{name}' holds text ('{value}' in row {row}); give it a role with "
-                "--column, name its prefix with --metadata-prefix, or mend the value"
-            )
-        _require_number(kind, name, path)
+    try:
+        table = csv.read_csv(path, read_options=csv.ReadOptions(block_size=_CSV_BLOCK))
+    except pa.ArrowInvalid as error:
+        if "conversion error" not in str(error):
+            raise
+        # The rest of the file is not as its first block: let all of it decide.
+        table = csv.read_csv(path, read_options=csv.ReadOptions(block_size=_CSV_LARGEST_BLOCK))
+    metadata, names = _split(table.column_names, prefixes, metadata_columns, path)
     features = np.empty((table.num_rows, len(names)), dtype=np.float32, order="F")
-    _fill(features, table.select(names))
-    return Table(table.select(metadata).to_pandas(), features, tuple(names))
+    for j, name in enumerate(names):
+        column = table.column(name)
+        if pa.types.is_string(column.type):
+            column = _numbers(column, name, path)
+        _require_number(column.type, name, path)
+        _fill(features[:, j : j + 1], pa.table([column], names=[name]))
+    return Table(_metadata_frame(table.select(metadata), path), features, tuple(names))
+
+
+def _numbers(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
+    """Numbers that pyarrow took for text, because of blanks around them or missing values of other spellings."""
+    import pyarrow as pa
+
+    values: list[float | None] = []
+    for row, text in enumerate(column.to_pylist(), start=1):
+        try:
+            values.append(float(text) if text.strip() not in ("", "NA") else None)
+        except ValueError:
+            raise InputError(
+                f"{path}: the feature column '{name}' holds text ('{text[:80]}' in row {row}); give it a role with "
+                "--column, name its prefix with --metadata-prefix, or mend the value"
+            ) from None
+    return pa.chunked_array([pa.array(values, type=pa.float64())])
 
 
 def _read_h5ad(path: Path) -> Table:
     import anndata
     from scipy import sparse
 
-    data = anndata.read_h5ad(path)
-    matrix = sparse.csr_array(data.X).toarray() if sparse.issparse(data.X) else np.asarray(data.X)
-    if not np.issubdtype(matrix.dtype, np.number):
+    # Names that occur twice are a warning there, and old files are read with one.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        data = anndata.read_h5ad(path)
+    matrix = data.X.toarray() if sparse.issparse(data.X) else np.asarray(data.X)
+    if matrix.dtype.kind not in "biuf":
         raise InputError(f"{path}: X holds {matrix.dtype}, not numbers; store the features in X")
-    return Table(data.obs.reset_index(drop=True), matrix.astype(np.float32), tuple(map(str, data.var_names)))
+    names = tuple(map(str, data.var_names))
+    _require_unique(names, path)
+    with np.errstate(over="ignore"):
+        return Table(data.obs.reset_index(drop=True), matrix.astype(np.float32), names)
+
+
+def _metadata_frame(table: pa.Table, path: Path) -> pd.DataFrame:
+    """Metadata with values that can be compared: bytes as text, lists and structs as their spelling."""
+    import pyarrow as pa
+
+    for i, field_ in enumerate(table.schema):
+        kind = field_.type
+        if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
+            try:
+                table = table.set_column(i, field_.name, table.column(i).cast(pa.string()))
+            except pa.ArrowInvalid as error:
+                raise InputError(f"{path}: the column '{field_.name}' is not UTF-8 text; save it as UTF-8") from error
+        elif pa.types.is_nested(kind):
+            spelled = [None if value is None else str(value) for value in table.column(i).to_pylist()]
+            table = table.set_column(i, field_.name, pa.array(spelled, pa.string()))
+    return table.to_pandas(ignore_metadata=True)
 
 
 def _fill(target: np.ndarray, table: pa.Table) -> None:
@@ -132,20 +223,11 @@ def _fill(target: np.ndarray, table: pa.Table) -> None:
 
 
 def _require_number(kind: pa.DataType, name: str, path: Path) -> None:
-    import pyarrow as pa
+    from pyarrow import types
 
-    numeric = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-    if not (numeric or pa.types.is_null(kind)):
+    tests = (types.is_integer, types.is_floating, types.is_decimal, types.is_boolean, types.is_null)
+    if not any(test(kind) for test in tests):
         raise InputError(
             f"{path}: the feature column '{name}' holds {kind}, not numbers; give it a role with --column "
             "or name its prefix with --metadata-prefix"
         )
-
-
-def _first_text(column: pa.ChunkedArray) -> tuple[int, str]:
-    for row, value in enumerate(column.to_pylist(), start=1):
-        try:
-            float(value)
-        except ValueError:
-            return row, value
-    return 1, column[0].as_py()

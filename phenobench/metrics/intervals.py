@@ -44,9 +44,12 @@ def proportion_of_pairs(hits: np.ndarray, pairs: np.ndarray) -> tuple[float, flo
     Pairs that share a gene rise and fall together. Resampling genes gives the variance of the
     share in closed form: products of the residuals of all pairs of pairs with a gene in common
     (Fafchamps and Gubert 2007; Aronow et al. 2015, eq. 3), which, unlike weights w_i w_j, does not
-    count a pair's own noise three times. Its ratio to the variance of independent pairs says how
-    many independent pairs these are worth; Wilson's interval at that number covers well for few
-    pairs and for shares near 0 and 1, and contains the share.
+    count a pair's own noise three times. A gene's residuals are taken against the share without
+    it (the jackknife over genes), since few genes pull the share towards themselves. The ratio to
+    the variance of independent pairs says how many independent pairs these are worth; Wilson's
+    interval at that number covers well for few pairs and for shares near 0 and 1, and contains the
+    share. Student's t replaces the normal distribution, at the number of genes that would weigh as
+    much if all had equally many pairs (Kish).
 
     Args:
         hits: 0 to 1 a pair (m,).
@@ -56,17 +59,25 @@ def proportion_of_pairs(hits: np.ndarray, pairs: np.ndarray) -> tuple[float, flo
     share = float(hits.mean())
     residuals = hits - share
     own = float(residuals @ residuals)
-    genes = np.bincount(pairs.ravel(), weights=np.repeat(residuals, 2))
+    degree = np.bincount(pairs.ravel())
+    genes = np.bincount(pairs.ravel(), weights=np.repeat(residuals, 2)) * m / np.maximum(m - degree, 1)
     # Every pair's own square stands in the sums of both its genes, hence once too often.
     together = float(genes @ genes) - own
     # Equal hits (all found, none found, all tied) say nothing about dependence.
-    effect = max(1.0, together / own) if own > _NOTHING * m else 1.0
-    return wilson(share, m / effect)
+    effect = min(max(1.0, together / own), float(m)) if own > _NOTHING * m else 1.0
+    n_genes = (2.0 * m) ** 2 / float(degree @ degree)
+    return wilson(share, m / effect, float(stats.t.ppf(0.5 + LEVEL / 2, n_genes - 1)))
 
 
-def wilson(share: float, n: float) -> tuple[float, float]:
-    """Wilson's score interval for a share of n independent trials (n may be fractional)."""
-    z = stats.norm.ppf(0.5 + LEVEL / 2)
+def wilson(share: float, n: float, z: float | None = None) -> tuple[float, float]:
+    """Wilson's score interval for a share of n independent trials (n may be fractional).
+
+    Args:
+        share: of successes.
+        n: trials.
+        z: how many standard errors wide; the normal quantile where none is given.
+    """
+    z = float(stats.norm.ppf(0.5 + LEVEL / 2)) if z is None else z
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     return max(0.0, float(min(centre - half, share))), min(1.0, float(max(centre + half, share)))

@@ -11,7 +11,7 @@ import pandas as pd
 from phenobench.errors import InputError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Labels:
     """One metadata column as codes.
 

@@ -85,8 +85,8 @@ def average_precision(
     negative_codes = group_codes([c for c in rules.neg_sameby if c.sets is None], len(metadata))
     for block, candidates in _blocks(query, negative_codes):
         rows = query[block]
-        pair_query, pair_level = _positives(units, rules, rows, None if label is None else label[block])
-        ranked, count = _negatives(units, rules, rows, candidates)
+        pair_query, pair_other, pair_level = _positives(units, rules, rows, None if label is None else label[block])
+        ranked, count = _negatives(units, rules, rows, candidates, pair_query, pair_other)
         n_positive[block] = np.bincount(pair_query, minlength=len(rows))
         n_negative[block] = count
         greater, equal = _counts(ranked, pair_query, pair_level)
@@ -147,8 +147,8 @@ def _blocks(query: np.ndarray, codes: np.ndarray) -> Iterator[tuple[np.ndarray, 
 
 def _positives(
     units: np.ndarray, rules: _Rules, rows: np.ndarray, label: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """All (query, positive) pairs of a block: the query's position in it, and the pair's level."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All (query, positive) pairs of a block: the query's position in it, the positive's row, and the pair's level."""
     if label is not None and rules.multi is not None and rules.multi.sets is not None:
         first, other = np.nonzero(rules.multi.sets.T[label])
         single = [column for column in rules.pos_sameby if column.sets is None]
@@ -173,7 +173,7 @@ def _positives(
         part = slice(begin, begin + step)
         a, b = units[rows[first[part]]], units[other[part]]
         level[part] = np.where(a.any(axis=1) & b.any(axis=1), levels(np.einsum("ij,ij->i", a, b)), UNDEFINED)
-    return first, level
+    return first, other, level
 
 
 def _pairs_differ(column: Labels, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -183,7 +183,12 @@ def _pairs_differ(column: Labels, rows: np.ndarray, others: np.ndarray) -> np.nd
 
 
 def _negatives(
-    units: np.ndarray, rules: _Rules, rows: np.ndarray, candidates: np.ndarray
+    units: np.ndarray,
+    rules: _Rules,
+    rows: np.ndarray,
+    candidates: np.ndarray,
+    positive_of: np.ndarray,
+    positive: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Levels of each query's negatives in ascending order (r, c), others as -inf in front, and their number."""
     ranked = levels(units[rows] @ units[candidates].T)
@@ -195,6 +200,10 @@ def _negatives(
             negative &= ~differ(column, rows, candidates)
     for column in rules.neg_diffby:
         negative &= differ(column, rows, candidates)
+    # Rules such as pos_sameby=["a"], neg_diffby=["b"] let a pair be both; it then counts as positive only.
+    place = np.minimum(candidates.searchsorted(positive), len(candidates) - 1)
+    both = candidates[place] == positive
+    negative[positive_of[both], place[both]] = False
     ranked[~negative] = -np.inf
     ranked.sort(axis=1)
     return ranked, negative.sum(axis=1)

@@ -111,7 +111,9 @@ def recall_in_map(
     total = cosines.n_pairs
     values = np.einsum("ij,ij->i", cosines.units[rows[:, 0]], cosines.units[rows[:, 1]])
     level = _levels_of(values)
-    below, upto = cosines.below[level], cosines.below[level + 1]
+    below = cosines.below[level]
+    # A cosine that another order of summation puts on the next level may find nobody there.
+    upto = np.maximum(cosines.below[level + 1], below + 1)
     lower, upper = _places(low, high, total)
     if ties == "strict":
         hits = ((upto / total <= low) | (below / total >= high)).astype(np.float64)
@@ -123,9 +125,12 @@ def recall_in_map(
         hits = (in_lower + in_upper) / (upto - below)
         chance = (lower + upper) / total
     n = len(rows)
-    return RelationshipRecall(
+    recall = float("nan")
+    if n:
         # Written as a difference from chance, so that an all-tied map is at chance to the last bit.
-        recall=chance + float(np.mean(hits - chance)) if n else float("nan"),
+        recall = float(hits.mean()) if ties == "strict" else chance + float(np.mean(hits - chance))
+    return RelationshipRecall(
+        recall=recall,
         chance=chance,
         ceiling=min(1.0, (lower + upper) / n) if n else float("nan"),
         n_pairs=n,

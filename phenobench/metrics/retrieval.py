@@ -66,7 +66,7 @@ def cross_modal_recall(
         ks: cut-offs, each at least 1.
 
     Raises:
-        InputError: other dimensions, two texts for one label, no label in common, or a bad cut-off.
+        InputError: other dimensions, a text without a label, two texts for one label, no label in common, or a bad cut-off.
     """
     image_units, text_units = unit_rows(images), unit_rows(texts)
     if image_units.shape[1] != text_units.shape[1]:
@@ -80,6 +80,8 @@ def cross_modal_recall(
     if not len(ks) or min(ks) < 1:
         raise InputError(f"cut-offs {tuple(ks)} must be at least 1")
     text_codes, unique = pd.factorize(np.asarray(text_labels, dtype=object))
+    if (text_codes < 0).any():
+        raise InputError(f"text {int(text_codes.argmin()) + 1} has no label; give it one or leave it out")
     first = np.unique(text_codes, return_index=True)[1]
     raw = np.asarray(texts)
     for row in np.flatnonzero((raw != raw[first[text_codes]]).any(axis=1)):

@@ -63,8 +63,8 @@ def score(profiles: Profiles, protocol: Protocol, inputs: Inputs) -> Outcome:
     if inputs.align is not None:
         folds = cross_fit(wells, text_rows, well_labels, labels, inputs.align, inputs.seed)
         warnings.append(
-            f"the common space was fitted ({inputs.align}) on half of the perturbations and scored on the other, in turn, "
-            f"so each query has about {len(labels) // 2} candidates"
+            f"the common space was fitted ({inputs.align}) on half of the perturbations and scored on the other, "
+            f"in turn, so each query has about {len(labels) // 2} candidates"
         )
     results = [(fold, cross_modal_recall(*fold, ks=protocol.ks)) for fold in folds]
     items = pd.concat(

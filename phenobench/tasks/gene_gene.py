@@ -12,7 +12,7 @@ from phenobench.errors import InputError
 from phenobench.metrics.intervals import proportion_of_pairs
 from phenobench.metrics.relationships import RelationshipRecall, cosine_map, recall_in_map
 from phenobench.profiles import Profiles
-from phenobench.tasks.outcome import FEW_PAIRS, Inputs, Outcome, Score, consensus
+from phenobench.tasks.outcome import FEW_PAIRS, Check, Inputs, Outcome, Score, consensus
 
 
 class Protocol(BaseModel):
@@ -35,17 +35,7 @@ def score(profiles: Profiles, protocol: Protocol, inputs: Inputs) -> Outcome:
     Raises:
         InputError: fewer than two genes, or no source has a pair of them.
     """
-    treated = profiles.select(profiles.treated)
-    genes = treated.role("gene")
-    if genes.nunique() < 2:
-        raise InputError(
-            f"gene-gene needs at least 2 genes and there are {genes.nunique()}; name their column with --column gene=NAME"
-        )
-    names = genes
-    if protocol.rows == "all perturbations":
-        # The prefix keeps a compound that is named like a gene apart from the gene.
-        names = genes.where(genes.notna(), "perturbation " + treated.role("perturbation"))
-    features, labels = consensus(treated.features, names)
+    features, labels = _map(profiles, protocol)
     cosines = cosine_map(features, labels)
     scores, items, skipped = [], [], dict(inputs.skipped)
     for source, pairs in sorted(inputs.pairs.items()):
@@ -69,6 +59,40 @@ def score(profiles: Profiles, protocol: Protocol, inputs: Inputs) -> Outcome:
         skipped=skipped,
         warnings=tuple(warnings),
     )
+
+
+def cross_check(profiles: Profiles, protocol: Protocol, outcome: Outcome) -> list[Check]:
+    """EFAAR's recall by its plain formula: all cosines sorted, a tied block must lie wholly in a tail."""
+    features, labels = _map(profiles, protocol)
+    cosines = cosine_map(features, labels)
+    n = len(labels)
+    matrix = cosines.units @ cosines.units.T
+    null = np.sort(matrix[np.triu_indices(n, k=1)])
+    checks = []
+    for score in outcome.scores:
+        pairs = outcome.items.loc[outcome.items["source"] == score.subset, ["entity1", "entity2"]].to_numpy()
+        strict = recall_in_map(cosines, pairs, tails=protocol.tails, ties="strict")
+        values = matrix[strict.pairs[:, 0], strict.pairs[:, 1]]
+        upto = np.searchsorted(null, values, "right") / len(null)
+        below = np.searchsorted(null, values, "left") / len(null)
+        theirs = float(np.mean((upto <= protocol.tails[0]) | (below >= protocol.tails[1])))
+        checks.append(Check(score.metric, score.subset, "EFAAR's formula", score.value, strict.recall, theirs))
+    return checks
+
+
+def _map(profiles: Profiles, protocol: Protocol) -> tuple[np.ndarray, list[str]]:
+    """The rows that are compared: features float64 (n, d) and n names."""
+    treated = profiles.select(profiles.treated)
+    genes = treated.role("gene")
+    if genes.nunique() < 2:
+        raise InputError(
+            f"gene-gene needs at least 2 genes and there are {genes.nunique()}; name their column, --column gene=NAME"
+        )
+    names = genes
+    if protocol.rows == "all perturbations":
+        # The prefix keeps a compound that is named like a gene apart from the gene.
+        names = genes.where(genes.notna(), "perturbation " + treated.role("perturbation"))
+    return consensus(treated.features, names)
 
 
 def _score(source: str, result: RelationshipRecall) -> Score:

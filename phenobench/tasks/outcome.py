@@ -88,6 +88,27 @@ class Outcome:
     warnings: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Check:
+    """A score beside what the field's own tool gives for it.
+
+    Attributes:
+        metric: as in ``Score``.
+        subset: as in ``Score``.
+        tool: name and version of the tool, or of its formula.
+        ours: the score.
+        ours_their_way: the score under the tool's rule for ties.
+        theirs: what the tool gives.
+    """
+
+    metric: str
+    subset: str
+    tool: str
+    ours: float
+    ours_their_way: float
+    theirs: float
+
+
 def consensus(features: np.ndarray, labels: pd.Series) -> tuple[np.ndarray, list[str]]:
     """Mean of the rows of each label, labels sorted: float64 (k, d) and the k labels."""
     codes, names = pd.factorize(labels, sort=True)

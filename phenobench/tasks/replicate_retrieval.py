@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from phenobench.errors import InputError
 from phenobench.metrics.intervals import bootstrap_mean
 from phenobench.metrics.ranking import average_precision
 from phenobench.profiles import Profiles
-from phenobench.tasks.outcome import FEW_PERTURBATIONS, Inputs, Outcome, Score
+from phenobench.tasks.outcome import FEW_PERTURBATIONS, Check, Inputs, Outcome, Score
 
 
 class Protocol(BaseModel):
@@ -34,32 +34,62 @@ def score(profiles: Profiles, protocol: Protocol, inputs: Inputs) -> Outcome:
     Raises:
         InputError: no well has a positive and a negative under the protocol; the message says why.
     """
-    against_controls = protocol.negatives == "controls"
-    treated = profiles.treated & profiles.role("perturbation").notna().to_numpy()
-    rows = treated | profiles.negative_controls if against_controls else treated
-    wells = _rule_columns(profiles.select(rows))
-    is_query = treated[rows]
-    table = average_precision(
-        profiles.features[rows],
-        wells,
-        pos_sameby=["perturbation", "pert_type"],
-        pos_diffby=list(protocol.pos_diffby),
-        neg_sameby=list(protocol.neg_sameby),
-        neg_diffby=["pert_type"] if against_controls else ["perturbation"],
-    )
+    features, wells, is_query, rules = _ranked(profiles, protocol)
+    table = average_precision(features, wells, **rules)
     items = pd.concat([wells[["plate", "well", "perturbation"]], table], axis=1)[is_query]
     scored = items.dropna(subset=["average_precision"])
     if scored.empty:
-        raise InputError(_why_empty(items, protocol, against_controls))
+        raise InputError(_why_empty(items, protocol))
     by = scored.groupby("perturbation", sort=True)[["average_precision", "expected", "normalized"]].mean()
     return Outcome(
         scores=(_mean_score("mAP", by["average_precision"], by["expected"], inputs.seed),),
         secondary=(_mean_score("normalized mAP", by["normalized"], 0.0 * by["expected"], inputs.seed),),
         items=items.reset_index(drop=True),
-        map_rows="treated wells and negative controls" if against_controls else "treated wells",
+        map_rows="treated wells and negative controls" if protocol.negatives == "controls" else "treated wells",
         map_n=len(wells),
         warnings=_warnings(profiles, items),
     )
+
+
+def cross_check(profiles: Profiles, protocol: Protocol, outcome: Outcome) -> list[Check]:
+    """The same mAP from copairs, which puts positives first among equals."""
+    from importlib.metadata import version
+
+    from copairs.map import average_precision as theirs
+
+    features, wells, is_query, rules = _ranked(profiles, protocol)
+    optimistic = average_precision(features, wells, **rules, ties="optimistic")["average_precision"]
+    given = theirs(wells, features, **rules, progress_bar=False)["average_precision"]
+    # Queries without negatives get 1.0 from copairs and are not scored here: both sides on the same queries.
+    scored = is_query & optimistic.notna().to_numpy()
+
+    def mean(values: pd.Series) -> float:
+        return float(values[scored].groupby(wells["perturbation"][scored], sort=True).mean().mean())
+
+    score = outcome.scores[0]
+    tool = f"copairs {version('copairs')}"
+    return [Check(score.metric, score.subset, tool, score.value, mean(optimistic), mean(given.reset_index(drop=True)))]
+
+
+class _Rules(TypedDict):
+    pos_sameby: list[str]
+    pos_diffby: list[str]
+    neg_sameby: list[str]
+    neg_diffby: list[str]
+
+
+def _ranked(profiles: Profiles, protocol: Protocol) -> tuple[np.ndarray, pd.DataFrame, np.ndarray, _Rules]:
+    """What is ranked: features, the columns that rules name, which rows are queries, and the rules."""
+    against_controls = protocol.negatives == "controls"
+    treated = profiles.treated & profiles.role("perturbation").notna().to_numpy()
+    rows = treated | profiles.negative_controls if against_controls else treated
+    rules = _Rules(
+        pos_sameby=["perturbation", "pert_type"],
+        pos_diffby=list(protocol.pos_diffby),
+        neg_sameby=list(protocol.neg_sameby),
+        neg_diffby=["pert_type"] if against_controls else ["perturbation"],
+    )
+    return profiles.features[rows], _rule_columns(profiles.select(rows)), treated[rows], rules
 
 
 def _rule_columns(profiles: Profiles) -> pd.DataFrame:
@@ -92,14 +122,14 @@ def _mean_score(metric: str, values: pd.Series, chance: pd.Series, seed: int) ->
     )
 
 
-def _why_empty(items: pd.DataFrame, protocol: Protocol, against_controls: bool) -> str:
+def _why_empty(items: pd.DataFrame, protocol: Protocol) -> str:
     plates = items["plate"].nunique()
     if items["perturbation"].value_counts().max() < 2:
         return "no perturbation has two wells, so there are no replicates to retrieve; check the perturbation column"
     if "plate" in protocol.pos_diffby and (items["n_pos_pairs"] == 0).all():
         where = "all wells are on one plate" if plates == 1 else "no perturbation is on two plates"
         return f"{where} and this protocol needs replicates on other plates; use --variant same-plate"
-    kind = "negative controls" if against_controls else "wells of other perturbations"
+    kind = "negative controls" if protocol.negatives == "controls" else "wells of other perturbations"
     return f"no well has {kind} to be ranked against on its own plate; check --negcon, or use --variant against-all"
 
 

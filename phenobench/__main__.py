@@ -1,0 +1,5 @@
+"""``python -m phenobench``."""
+
+from phenobench.cli import app
+
+app()

@@ -1,0 +1,62 @@
+"""Nearest neighbours by cosine: faiss finds them, and ties at the last place are resolved by expectation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from phenobench.errors import InputError
+from phenobench.metrics.similarity import UNDEFINED, levels, unit_rows
+
+# faiss computes in float32: candidates closer than this to the last place are looked at again, exactly.
+_DOUBT = 1e-5
+
+
+def same_label_share(features: np.ndarray, labels: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+    """Share of each row's k nearest rows that have its label, and its exact expectation without information.
+
+    Neighbours that tie for the last places count by their expectation over random orders; a zero
+    vector has no cosine and is tied with every row.
+
+    Args:
+        features: (n, d) finite.
+        labels: n integer codes.
+        k: neighbours, fewer than n.
+
+    Raises:
+        InputError: there are no k other rows.
+    """
+    import faiss
+
+    units = unit_rows(features)
+    n = len(units)
+    if not 1 <= k < n:
+        raise InputError(f"{k} nearest neighbours among {n} rows; give from 1 to {n - 1}")
+    index = faiss.IndexFlatIP(units.shape[1])
+    index.add(np.ascontiguousarray(units, dtype=np.float32))
+    # The row itself, k neighbours, and one more to see whether the last place is contested.
+    similarity, found = index.search(np.ascontiguousarray(units, dtype=np.float32), min(k + 2, n))
+    others = found != np.arange(n)[:, None]
+    # Where the row itself is not among those found (equals crowd it out), the last one found goes instead.
+    others[others.all(axis=1), -1] = False
+    similarity = similarity[others].reshape(n, -1)
+    same = labels[found[others].reshape(n, -1)] == labels[:, None]
+    share = same[:, :k].mean(axis=1)
+    contested = similarity[:, k - 1] - similarity[:, k] < _DOUBT if similarity.shape[1] > k else np.zeros(n, dtype=bool)
+    contested |= ~units.any(axis=1)
+    for row in np.flatnonzero(contested).tolist():
+        share[row] = _expected_share(units, labels, row, k)
+    counts = np.bincount(labels)
+    return share, (counts[labels] - 1) / (n - 1)
+
+
+def _expected_share(units: np.ndarray, labels: np.ndarray, row: int, k: int) -> float:
+    level = levels(units @ units[row])
+    level[~units.any(axis=1)] = UNDEFINED
+    if not units[row].any():
+        level[:] = UNDEFINED
+    level[row] = -np.inf
+    last = -np.partition(-level, k - 1)[k - 1]
+    same = labels == labels[row]
+    above, tied = level > last, level == last
+    places = k - above.sum()
+    return float(((above & same).sum() + places * (tied & same).sum() / tied.sum()) / k)

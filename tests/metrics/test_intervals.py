@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import special, stats
+
+from phenobench.metrics import relationship_recall
+from phenobench.metrics.intervals import bootstrap_mean, proportion_of_pairs, wilson
+
+Interval = tuple[float, float]
+
+
+def coverage(draw: Callable[[np.random.Generator], tuple[float, Interval]], repetitions: int) -> float:
+    """Share of intervals that contain the truth."""
+    inside = 0
+    for seed in range(repetitions):
+        truth, (low, high) = draw(np.random.default_rng([17, seed]))
+        inside += low <= truth <= high
+    return inside / repetitions
+
+
+# Wilson
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 5), (1, 1), (3, 10), (50, 100), (97, 100), (10, 10), (123, 4567)])
+def test_wilson_agrees_with_scipy(hits: int, n: int) -> None:
+    wanted = stats.binomtest(hits, n).proportion_ci(method="wilson")
+    assert wilson(hits / n, n) == pytest.approx((wanted.low, wanted.high), abs=1e-12)
+
+
+@given(st.floats(0, 1), st.floats(0.5, 1e6))
+def test_wilson_contains_the_share_and_stays_a_proportion(share: float, n: float) -> None:
+    low, high = wilson(share, n)
+    assert 0 <= low <= share <= high <= 1
+
+
+# Means over perturbations
+
+
+def ap_like(rng: np.random.Generator, n: int) -> tuple[float, Interval]:
+    """Skewed values in [0, 1] with mean 0.25, as average precision has them."""
+    return 0.25, bootstrap_mean(rng.beta(0.6, 1.8, n), seed=0)
+
+
+def test_the_bootstrap_covers_the_mean_of_skewed_values() -> None:
+    assert 0.93 <= coverage(lambda rng: ap_like(rng, 60), 1200) <= 0.97
+
+
+def test_the_bootstrap_covers_with_few_perturbations() -> None:
+    # Plain percentiles of ten values cover about 0.90.
+    assert 0.915 <= coverage(lambda rng: ap_like(rng, 10), 1200) <= 0.97
+
+
+def test_the_bootstrap_has_the_width_of_student_t() -> None:
+    values = np.random.default_rng(1).standard_normal(30)
+    low, high = bootstrap_mean(values, seed=3)
+    wanted = stats.t.interval(0.95, 29, values.mean(), stats.sem(values))
+    assert (low, high) == pytest.approx(wanted, abs=0.06 * (wanted[1] - wanted[0]))
+
+
+def test_the_bootstrap_depends_on_values_and_seed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from phenobench.metrics import intervals
+
+    values = np.random.default_rng(2).beta(1, 3, 40)
+    first = bootstrap_mean(values, seed=5)
+    assert bootstrap_mean(values, seed=5) == first
+    assert bootstrap_mean(values, seed=6) != first
+    monkeypatch.setattr(intervals, "_BLOCK_CELLS", 100)
+    assert bootstrap_mean(values, seed=5) == first
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_the_bootstrap_contains_the_mean(values: list[float]) -> None:
+    low, high = bootstrap_mean(np.array(values), seed=0)
+    assert low <= float(np.mean(values)) <= high
+
+
+def test_equal_values_have_no_width_and_one_value_no_interval() -> None:
+    assert bootstrap_mean(np.full(12, 0.5), seed=0) == (0.5, 0.5)
+    assert bootstrap_mean(np.array([0.5]), seed=0) == (float("-inf"), float("inf"))
+
+
+# Shares of pairs
+
+
+def random_pairs(rng: np.random.Generator, n: int, m: int) -> np.ndarray:
+    one, two = np.triu_indices(n, 1)
+    chosen = rng.choice(len(one), m, replace=False)
+    return np.column_stack([one[chosen], two[chosen]])
+
+
+def no_signal(rng: np.random.Generator, n: int, m: int) -> tuple[float, Interval]:
+    """Annotated pairs of a random embedding, as the task scores them."""
+    names = [str(i) for i in range(n)]
+    pairs = random_pairs(rng, n, m)
+    got = relationship_recall(rng.standard_normal((n, 8)), names, pairs.astype(str))
+    return got.chance, proportion_of_pairs(got.hits, got.pairs)
+
+
+def gene_effects(rng: np.random.Generator, n: int, m: int, sd: float) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs whose hit depends on an effect of each of both genes."""
+    pairs = random_pairs(rng, n, m)
+    effect = sd * rng.standard_normal(n)
+    hits = rng.random(m) < special.expit(effect[pairs].sum(axis=1) - 1)
+    return hits.astype(float), pairs
+
+
+def true_share(sd: float) -> float:
+    """E[expit(sqrt(2) sd z - 1)] by Gauss-Hermite quadrature."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(80)
+    return float(weights @ special.expit(np.sqrt(2) * sd * nodes - 1) / weights.sum())
+
+
+def test_pairs_of_noise_are_covered() -> None:
+    # 300 of 11,175 pairs: drawing without replacement narrows nothing yet.
+    assert 0.93 <= coverage(lambda rng: no_signal(rng, 150, 300), 600) <= 0.975
+
+
+@pytest.mark.parametrize(("n", "m", "sd"), [(50, 100, 1.5), (80, 400, 1.5), (150, 1000, 0.7)])
+def test_pairs_that_share_genes_are_covered_where_the_naive_interval_fails(n: int, m: int, sd: float) -> None:
+    truth = true_share(sd)
+    ours = coverage(lambda rng: (truth, proportion_of_pairs(*gene_effects(rng, n, m, sd))), 1200)
+    naive = coverage(lambda rng: (truth, wilson(float(gene_effects(rng, n, m, sd)[0].mean()), m)), 1200)
+    assert 0.925 <= ours <= 0.97
+    assert naive < 0.85
+
+
+def test_independent_pairs_cost_no_width() -> None:
+    ours, naive = [], []
+    for seed in range(300):
+        hits, pairs = gene_effects(np.random.default_rng(seed), 100, 500, 0.0)
+        low, high = proportion_of_pairs(hits, pairs)
+        ours.append(high - low)
+        low, high = wilson(float(hits.mean()), 500)
+        naive.append(high - low)
+    assert 1 <= np.mean(ours) / np.mean(naive) < 1.1
+
+
+def test_the_variance_is_that_of_the_jackknife_over_genes() -> None:
+    # Leaving out a gene with all its pairs, less each pair's own noise, which two genes carry.
+    rng = np.random.default_rng(7)
+    hits, pairs = gene_effects(rng, 60, 300, 1.5)
+    share, m = hits.mean(), len(hits)
+    apart = np.array([hits[(pairs != gene).all(axis=1)].mean() for gene in range(60)]) - share
+    own = float(((hits - share) ** 2).sum()) / m**2
+    n = m * own / (float(apart @ apart) - own)
+    degree = np.bincount(pairs.ravel())
+    width = float(stats.t.ppf(0.975, degree.sum() ** 2 / (degree**2).sum() - 1))
+    assert proportion_of_pairs(hits, pairs) == pytest.approx(wilson(float(share), n, width), abs=1e-12)
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6), st.floats(0, 1)), min_size=1, max_size=15))
+def test_the_interval_contains_the_share(rows: list[tuple[int, int, float]]) -> None:
+    hits = np.array([hit for _, _, hit in rows])
+    pairs = np.array([(one, one + 1 + two) for one, two, _ in rows])
+    low, high = proportion_of_pairs(hits, pairs)
+    assert 0 <= low <= hits.mean() + 1e-15
+    assert hits.mean() - 1e-15 <= high <= 1
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 1.0])
+def test_equal_hits_still_have_a_width(value: float) -> None:
+    low, high = proportion_of_pairs(np.full(40, value), random_pairs(np.random.default_rng(8), 20, 40))
+    assert high - low > 0.05
+    assert low <= value <= high
+
+
+def test_pairs_of_one_gene_are_worth_little() -> None:
+    star = np.column_stack([np.zeros(30, dtype=int), np.arange(1, 31)])
+    apart = np.arange(60).reshape(30, 2)
+    hits = np.arange(30) % 3 == 0
+    low, high = proportion_of_pairs(hits.astype(float), star)
+    free_low, free_high = proportion_of_pairs(hits.astype(float), apart)
+    assert high - low > 1.3 * (free_high - free_low)
