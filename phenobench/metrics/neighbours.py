@@ -59,4 +59,5 @@ def _expected_share(units: np.ndarray, labels: np.ndarray, row: int, k: int) -> 
     same = labels == labels[row]
     above, tied = level > last, level == last
     places = k - above.sum()
-    return float(((above & same).sum() + places * (tied & same).sum() / tied.sum()) / k)
+    # In this order an all-tied row is at chance to the last bit.
+    return float((above & same).sum() / k + places / k * ((tied & same).sum() / tied.sum()))

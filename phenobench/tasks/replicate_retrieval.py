@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Literal, TypedDict
 
 import numpy as np
@@ -59,7 +60,10 @@ def cross_check(profiles: Profiles, protocol: Protocol, outcome: Outcome) -> lis
 
     features, wells, is_query, rules = _ranked(profiles, protocol)
     optimistic = average_precision(features, wells, **rules, ties="optimistic")["average_precision"]
-    given = theirs(wells, features, **rules, progress_bar=False)["average_precision"]
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        # copairs divides by the length of zero vectors.
+        warnings.simplefilter("ignore")
+        given = theirs(wells, features, **rules, progress_bar=False)["average_precision"]
     # Queries without negatives get 1.0 from copairs and are not scored here: both sides on the same queries.
     scored = is_query & optimistic.notna().to_numpy()
 
@@ -134,19 +138,19 @@ def _why_empty(items: pd.DataFrame, protocol: Protocol) -> str:
 
 
 def _warnings(profiles: Profiles, items: pd.DataFrame) -> tuple[str, ...]:
-    warnings = []
+    found = []
     lost = items[items["average_precision"].isna()]
     if len(lost):
-        warnings.append(
+        found.append(
             f"{len(lost)} treated wells have no positive or no negative under this protocol and are not scored"
         )
     zero = int((~profiles.features.any(axis=1) & profiles.treated).sum())
     if zero:
-        warnings.append(f"{zero} treated wells are zero vectors without a cosine; they take the worst rank")
+        found.append(f"{zero} treated wells are zero vectors without a cosine; they take the worst rank")
     places = items.groupby("perturbation")["well"].agg(["nunique", "size"])
     fixed = places[places["size"] > 1]
     if len(fixed) and (fixed["nunique"] == 1).mean() > 0.5:
-        warnings.append(
+        found.append(
             "most perturbations are at one well position on all plates, so position effects raise this score"
         )
-    return tuple(warnings)
+    return tuple(found)

@@ -248,9 +248,7 @@ def test_pos_diffby_means_different_in_every_column() -> None:
             "well": ["A01", "A02", "A01", "A02", "A03"],
         }
     )
-    got = average_precision(
-        np.eye(5), metadata, **{**REPLICATES, "neg_sameby": [], "pos_diffby": ["plate", "well"]}
-    )
+    got = average_precision(np.eye(5), metadata, **{**REPLICATES, "neg_sameby": [], "pos_diffby": ["plate", "well"]})
     assert got["n_pos_pairs"].tolist() == [1, 1, 1, 1, 0]
 
 

@@ -61,7 +61,7 @@ def test_strict_is_efaar_exactly(tails: tuple[float, float], key: str) -> None:
         assert untied.recall == pytest.approx(got.recall, abs=1e-12)
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=40)
 @given(
     st.lists(st.tuples(*[st.integers(-1, 2)] * 2), min_size=2, max_size=12),
     st.sampled_from([(0.05, 0.95), (0.1, 0.9), (0.25, 0.75), (0.0, 0.8), (0.3, 1.0), (1 / 3, 2 / 3)]),
@@ -89,7 +89,7 @@ def test_recall_and_chance_agree_with_brute_force(
 
 @pytest.mark.parametrize("tails", [(0.05, 0.95), (0.1, 0.9), (0.2, 0.8), (1 / 3, 2 / 3), (0.0, 1.0), (0.29, 0.57)])
 def test_places_in_the_tails_survive_rounding(tails: tuple[float, float]) -> None:
-    for n in range(2, 45):
+    for n in (2, 3, 4, 6, 9, 21, 41, 44):
         total = n * (n - 1) // 2
         inside = sum(place / total <= tails[0] or (place - 1) / total >= tails[1] for place in range(1, total + 1))
         got = relationship_recall(np.ones((n, 2)), letters(n), every_pair(n), tails=tails)
@@ -138,9 +138,9 @@ def test_the_ceiling_is_reached_and_not_passed() -> None:
 def test_noise_is_at_chance() -> None:
     rng = np.random.default_rng(4)
     pairs = [every_pair(30)[i] for i in rng.choice(435, 60, replace=False)]
-    recalls = [relationship_recall(rng.standard_normal((30, 6)), letters(30), pairs).recall for _ in range(300)]
+    recalls = [relationship_recall(rng.standard_normal((30, 6)), letters(30), pairs).recall for _ in range(80)]
     # 435 pairs: 21 places in each tail.
-    assert abs(np.mean(recalls) - 42 / 435) < 3.5 * np.std(recalls, ddof=1) / np.sqrt(300)
+    assert abs(np.mean(recalls) - 42 / 435) < 3.5 * np.std(recalls, ddof=1) / np.sqrt(80)
 
 
 @pytest.mark.parametrize("cells", [1, 50, 333])

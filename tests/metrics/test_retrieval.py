@@ -76,7 +76,9 @@ def test_recall_agrees_with_brute_force(
         assert to_image.chance[k] == pytest.approx(np.mean(chance), abs=1e-12)
 
 
-def wells(seed: int, n: int = 200, n_texts: int = 30, d: int = 6) -> tuple[np.ndarray, np.ndarray, list[str], list[str]]:
+def wells(
+    seed: int, n: int = 200, n_texts: int = 30, d: int = 6
+) -> tuple[np.ndarray, np.ndarray, list[str], list[str]]:
     rng = np.random.default_rng(seed)
     names = [f"c{i:02d}" for i in range(n_texts)]
     labels = [names[i] for i in rng.integers(0, n_texts, n)]
