@@ -150,7 +150,8 @@ def sphere(profiles: Profiles, *, by: By = None, controls: Controls = "negcon") 
         if rank < min(len(fitted) - 1, varying.sum()):
             raise InputError(
                 f"sphere: the {varying.sum()} features of {len(fitted)} controls span only {rank} dimensions, so "
-                "some are copies or sums of others; drop those, or use --normalization tvn, which keeps what the controls span"
+                "some are copies or sums of others; drop those, or use --normalization tvn, which keeps what the "
+                "controls span"
             )
         if len(fitted) <= varying.sum():
             notes.append(_few_controls("sphere", len(fitted), int(varying.sum())))
@@ -197,7 +198,8 @@ def tvn(
         profiles: features (n, d).
         by: the groups of the last step; None leaves that step out.
         rank: "auto" drops components beyond the numerical rank of the controls (a component with
-            next to no variance would be scaled up to dominate every distance); "full" keeps all d.
+            next to no variance would be scaled up to dominate every distance); "full" keeps all that
+            a PCA of the controls has, the last one without variance where controls are fewer than features.
         ridge: added to the diagonal of each group's covariance.
 
     Raises:
@@ -238,8 +240,9 @@ def _pca(features: np.ndarray, controls: np.ndarray, varying: np.ndarray, *, ful
     """Rotate float64 (n, d) features to the principal components of their ``controls`` rows.
 
     ``varying`` (d,) marks the features in which the controls differ by more than rounding. Returns
-    the rotated features and the number of components: d where ``full``, else the numerical rank of
-    the controls; with rank 0 the features come back merely centred.
+    the rotated features and the number of components: where ``full``, d or the number of controls
+    if that is less (as scikit-learn's PCA), else the numerical rank of the controls; with rank 0
+    the features come back merely centred.
     """
     centred = features - features[controls].mean(axis=0)
     if not varying.any():
@@ -250,7 +253,7 @@ def _pca(features: np.ndarray, controls: np.ndarray, varying: np.ndarray, *, ful
     values, vectors = values[::-1], vectors[:, ::-1]
     # Features arrive as float32: what lies below their rounding is no variance.
     floor = values[0] * (max(reference.shape) * np.finfo(np.float32).eps) ** 2
-    kept = len(values) if full else int((values > floor).sum())
+    kept = min(reference.shape) if full else int((values > floor).sum())
     # Fixed signs, so that the same features do not flip between machines.
     signs = np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(len(values))])
     return centred @ (vectors * signs)[:, :kept], kept

@@ -33,8 +33,8 @@ def encode(column: pd.Series) -> Labels:
     """
     is_set = column.map(lambda cell: isinstance(cell, (list, tuple, set, frozenset, np.ndarray)))
     if not is_set.any():
-        codes, names = pd.factorize(column)
-        return Labels(np.where(codes < 0, -1 - np.arange(len(codes)), codes), list(names))
+        codes, found = pd.factorize(column)
+        return Labels(np.where(codes < 0, -1 - np.arange(len(codes)), codes), list(found))
     if not (is_set | column.isna()).all():
         raise InputError(f"column '{column.name}' mixes lists of labels with single values; make every cell a list")
     # Sorted, so that the order of output rows does not depend on the hash seed of sets.

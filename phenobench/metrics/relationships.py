@@ -189,7 +189,6 @@ def _places(low: float, high: float, total: int) -> tuple[int, int]:
     lower -= lower / total > low
     first = int(high * total)
     first += first / total < high
-    first -= first > 0 and (first - 1) / total >= high
     return lower, total - first
 
 

@@ -66,7 +66,8 @@ def cross_modal_recall(
         ks: cut-offs, each at least 1.
 
     Raises:
-        InputError: other dimensions, a text without a label, two texts for one label, no label in common, or a bad cut-off.
+        InputError: other dimensions, a text without a label, two texts for one label, no label in common,
+            or a bad cut-off.
     """
     image_units, text_units = unit_rows(images), unit_rows(texts)
     if image_units.shape[1] != text_units.shape[1]:
@@ -84,11 +85,11 @@ def cross_modal_recall(
         raise InputError(f"text {int(text_codes.argmin()) + 1} has no label; give it one or leave it out")
     first = np.unique(text_codes, return_index=True)[1]
     raw = np.asarray(texts)
-    for row in np.flatnonzero((raw != raw[first[text_codes]]).any(axis=1)):
+    for row in np.flatnonzero((raw != raw[first[text_codes]]).any(axis=1)).tolist():
         raise InputError(
             f"'{text_labels[row]}' has two different texts (rows {first[text_codes[row]] + 1} and {row + 1}); give one"
         )
-    correct = pd.Index(unique).get_indexer(np.asarray(image_labels, dtype=object))
+    correct = pd.Index(unique).get_indexer(pd.Index(np.asarray(image_labels, dtype=object)))
     if (correct < 0).all():
         raise InputError(
             "images and texts have no label in common; check which column is the perturbation on each side"

@@ -62,8 +62,8 @@ def precisions(candidates: list[tuple[float, bool]]) -> list[float]:
 
 
 def reference(
-    features: np.ndarray, table: Sequence[dict[str, Any]], rules: dict[str, list[str]], label: Any = None
-) -> list[tuple[int, int, dict[str, float]]]:
+    features: np.ndarray, table: Sequence[dict[str, Any]], rules: dict[str, list[str]]
+) -> list[tuple[int, int, dict[Ties, float]]]:
     """Pair rules row by row, and average precision by writing out every order of ties."""
     found = []
     for i, query in enumerate(table):
@@ -76,7 +76,7 @@ def reference(
             if i != j and (positive or negative):
                 candidates.append((cosine(features[i], features[j]), positive))
         n_positive = sum(positive for _, positive in candidates)
-        values = dict.fromkeys(TIES, float("nan"))
+        values: dict[Ties, float] = dict.fromkeys(TIES, float("nan"))
         if 0 < n_positive < len(candidates):
             every = precisions(candidates)
             values = {"expected": float(np.mean(every)), "optimistic": max(every), "pessimistic": min(every)}
@@ -92,8 +92,18 @@ def random_screen(seed: int, n: int = 240, d: int = 5) -> tuple[np.ndarray, pd.D
     return rng.standard_normal((n, d)).astype(np.float32), metadata
 
 
-def columns_of(table: pd.DataFrame) -> dict[str, list[Any]]:
-    return {name: list(table[name]) for name in table}
+def scored(
+    features: np.ndarray, metadata: pd.DataFrame, rules: dict[str, list[str]], ties: Ties = "expected"
+) -> pd.DataFrame:
+    return average_precision(
+        features,
+        metadata,
+        pos_sameby=rules["pos_sameby"],
+        pos_diffby=rules["pos_diffby"],
+        neg_sameby=rules["neg_sameby"],
+        neg_diffby=rules["neg_diffby"],
+        ties=ties,
+    )
 
 
 # Against copairs 0.5.5
@@ -116,7 +126,7 @@ def assert_agrees(ours: pd.DataFrame, theirs: np.ndarray) -> None:
 def test_optimistic_agrees_with_copairs(name: str, pos_diffby: list[str]) -> None:
     golden = np.load(GOLDENS / f"copairs_{name}.npz")
     metadata = pd.DataFrame({"pert": golden["pert"], "plate": golden["plate"]})
-    ours = average_precision(golden["X"], metadata, **{**REPLICATES, "pos_diffby": pos_diffby}, ties="optimistic")
+    ours = scored(golden["X"], metadata, {**REPLICATES, "pos_diffby": pos_diffby}, ties="optimistic")
     np.testing.assert_array_equal(ours["n_pos_pairs"], golden["n_pos_pairs"])
     np.testing.assert_array_equal(ours["n_total_pairs"], golden["n_total_pairs"])
     assert_agrees(ours, golden["average_precision"])
@@ -165,7 +175,7 @@ def test_optimistic_agrees_with_the_installed_copairs(
 
     features, metadata = random_screen(1)
     theirs = theirs_of(metadata, features, **rules, progress_bar=False)
-    ours = average_precision(features, metadata, **rules, ties="optimistic")
+    ours = scored(features, metadata, rules, ties="optimistic")
     np.testing.assert_array_equal(ours["n_pos_pairs"], theirs["n_pos_pairs"])
     np.testing.assert_array_equal(ours["n_total_pairs"], theirs["n_total_pairs"])
     undefined = ((ours["n_pos_pairs"] == 0) | (ours["n_pos_pairs"] == ours["n_total_pairs"])).to_numpy()
@@ -194,7 +204,7 @@ def test_rules_and_ties_agree_with_brute_force(
     wanted = reference(features, table, rules)
     values = {}
     for ties in TIES:
-        got = average_precision(features, pd.DataFrame(table), **rules, ties=ties)
+        got = scored(features, pd.DataFrame(table), rules, ties=ties)
         assert got["n_pos_pairs"].tolist() == [n for n, _, _ in wanted]
         assert got["n_total_pairs"].tolist() == [n for _, n, _ in wanted]
         np.testing.assert_allclose(got["average_precision"], [value[ties] for _, _, value in wanted], atol=1e-12)
@@ -223,7 +233,7 @@ def test_multilabel_rules_agree_with_brute_force(
     features = np.array([vector for vector, _, _ in rows], dtype=np.float32)
     rules = {"pos_sameby": pos_sameby, "pos_diffby": [], "neg_sameby": neg_sameby, "neg_diffby": neg_diffby}
     metadata = pd.DataFrame({"t": [sorted(cell) for _, cell, _ in rows], "a": [a for _, _, a in rows]})
-    got = average_precision(features, metadata, **rules)
+    got = scored(features, metadata, rules)
     position = 0
     for i, (_, cell, _) in enumerate(rows):
         for label in sorted(cell):
@@ -248,13 +258,13 @@ def test_pos_diffby_means_different_in_every_column() -> None:
             "well": ["A01", "A02", "A01", "A02", "A03"],
         }
     )
-    got = average_precision(np.eye(5), metadata, **{**REPLICATES, "neg_sameby": [], "pos_diffby": ["plate", "well"]})
+    got = scored(np.eye(5), metadata, {**REPLICATES, "neg_sameby": [], "pos_diffby": ["plate", "well"]})
     assert got["n_pos_pairs"].tolist() == [1, 1, 1, 1, 0]
 
 
 def test_a_missing_label_equals_nothing() -> None:
     metadata = pd.DataFrame({"pert": ["A", "A", None, None, "B", "B"], "plate": [1, 1, 1, 1, None, None]})
-    got = average_precision(np.eye(6), metadata, **REPLICATES)
+    got = scored(np.eye(6), metadata, REPLICATES)
     assert got["n_pos_pairs"].tolist() == [1, 1, 0, 0, 1, 1]
     # Wells without a plate share no plate; wells without a perturbation are unlike every other.
     assert got["n_total_pairs"].tolist() == [3, 3, 3, 3, 1, 1]
@@ -264,7 +274,7 @@ def test_a_missing_label_equals_nothing() -> None:
 def test_a_positive_is_never_a_negative() -> None:
     features, metadata = random_screen(4, n=60)
     rules = {"pos_sameby": ["pert"], "pos_diffby": [], "neg_sameby": [], "neg_diffby": ["plate"]}
-    got = average_precision(features, metadata, **rules)
+    got = scored(features, metadata, rules)
     perturbation, plate = metadata["pert"].to_numpy(), metadata["plate"].to_numpy()
     either = (perturbation[:, None] == perturbation) | (plate[:, None] != plate)
     np.testing.assert_array_equal(got["n_total_pairs"], either.sum(axis=1) - 1)
@@ -274,7 +284,7 @@ def test_a_positive_is_never_a_negative() -> None:
 
 def test_a_query_without_positives_or_negatives_has_no_precision() -> None:
     metadata = pd.DataFrame({"pert": ["A", "A", "B", "C", "C", "C"], "plate": [1, 1, 1, 2, 2, 2]})
-    got = average_precision(np.random.default_rng(0).standard_normal((6, 3)), metadata, **REPLICATES)
+    got = scored(np.random.default_rng(0).standard_normal((6, 3)), metadata, REPLICATES)
     assert got[["average_precision", "expected", "normalized"]].notna().all(axis=1).tolist() == [
         True,
         True,
@@ -296,8 +306,8 @@ def test_the_order_of_rows_does_not_matter(ties: Ties) -> None:
     features = features.round()
     order = np.random.default_rng(6).permutation(len(features))
     metadata.index = pd.Index([f"row {i}" for i in range(len(metadata))])
-    got = average_precision(features, metadata, **REPLICATES, ties=ties)
-    shuffled = average_precision(features[order], metadata.iloc[order], **REPLICATES, ties=ties)
+    got = scored(features, metadata, REPLICATES, ties=ties)
+    shuffled = scored(features[order], metadata.iloc[order], REPLICATES, ties=ties)
     assert list(shuffled.index) == list(metadata.index[order])
     pd.testing.assert_frame_equal(shuffled.loc[got.index], got, rtol=1e-12)
 
@@ -307,7 +317,7 @@ def test_monotone_changes_of_similarity_do_not_matter(ties: Ties) -> None:
     features, metadata = random_screen(7, d=3)
     features = features.round().astype(np.float64)
     features[~features.any(axis=1)] = 1
-    wanted = average_precision(features, metadata, **REPLICATES, ties=ties)
+    wanted = scored(features, metadata, REPLICATES, ties=ties)
     rng = np.random.default_rng(8)
     units = features / np.linalg.norm(features, axis=1, keepdims=True)
     rotation = np.linalg.qr(rng.standard_normal((3, 3)))[0]
@@ -318,7 +328,7 @@ def test_monotone_changes_of_similarity_do_not_matter(ties: Ties) -> None:
         "lifted": np.hstack([units, np.full((len(units), 1), 2.0)]),
     }
     for how, other in changed.items():
-        got = average_precision(other, metadata, **REPLICATES, ties=ties)
+        got = scored(other, metadata, REPLICATES, ties=ties)
         pd.testing.assert_frame_equal(got, wanted, rtol=1e-12, obj=how)
 
 
@@ -329,11 +339,11 @@ def test_blocks_do_not_matter(ties: Ties, monkeypatch: pytest.MonkeyPatch) -> No
     metadata["targets"] = [["t" + cell, "all"] for cell in metadata["pert"]]
     several = {"pos_sameby": ["targets"], "pos_diffby": ["plate"], "neg_sameby": ["plate"], "neg_diffby": ["pert"]}
     for rules in (REPLICATES, {**REPLICATES, "neg_sameby": []}, several):
-        whole = average_precision(features, metadata, **rules, ties=ties)
+        whole = scored(features, metadata, rules, ties=ties)
         for cells in (1, 7, 1000):
             with monkeypatch.context() as patch:
                 patch.setattr(ranking, "_BLOCK_CELLS", cells)
-                cut = average_precision(features, metadata, **rules, ties=ties)
+                cut = scored(features, metadata, rules, ties=ties)
             pd.testing.assert_frame_equal(cut, whole, check_exact=True)
 
 
@@ -341,7 +351,7 @@ def test_blocks_do_not_matter(ties: Ties, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("d", [1, 2, 37])
 def test_a_constant_embedding_is_exactly_at_chance(value: float, d: int) -> None:
     _, metadata = random_screen(10)
-    got = average_precision(np.full((len(metadata), d), value, dtype=np.float32), metadata, **REPLICATES)
+    got = scored(np.full((len(metadata), d), value, dtype=np.float32), metadata, REPLICATES)
     defined = got["n_pos_pairs"].between(1, got["n_total_pairs"] - 1)
     assert defined.sum() > 100
     assert (got["average_precision"] == got["expected"])[defined].all()
@@ -354,7 +364,7 @@ def test_equal_directions_tie_whatever_their_length() -> None:
     _, metadata = random_screen(11)
     direction = rng.standard_normal((1, 50))
     lengths = rng.lognormal(0, 4, (len(metadata), 1))
-    got = average_precision(direction * lengths, metadata, **REPLICATES).dropna()
+    got = scored(direction * lengths, metadata, REPLICATES).dropna()
     assert (got["average_precision"] == got["expected"]).all()
 
 
@@ -364,7 +374,7 @@ def test_collapsed_classes_score_between_the_bounds() -> None:
     _, metadata = random_screen(12, n=200)
     which = rng.integers(0, 4, 200)
     basis = rng.standard_normal((4, 64))
-    got = average_precision(basis[which], metadata, **REPLICATES).dropna()
+    got = scored(basis[which], metadata, REPLICATES).dropna()
     orthogonal = basis @ basis.T / np.outer(*[np.linalg.norm(basis, axis=1)] * 2)
     perturbation, plate = metadata["pert"].to_numpy(), metadata["plate"].to_numpy()
     for i, row in got.iterrows():
@@ -388,29 +398,29 @@ def test_zero_vectors_take_the_worst_rank() -> None:
     # The zero positive of row 0 comes last, behind negatives with a cosine of -1.
     features = np.array([[1, 0], [0, 0], [-1, 0], [-1, 0], [-1, 0]], dtype=np.float32)
     for ties in TIES:
-        got = average_precision(features, metadata, **REPLICATES, ties=ties)
+        got = scored(features, metadata, REPLICATES, ties=ties)
         assert got["average_precision"][0] == pytest.approx(1 / 4)
     # A query without direction finds its candidates in random order.
-    expected = average_precision(features, metadata, **REPLICATES)
+    expected = scored(features, metadata, REPLICATES)
     assert expected["average_precision"][1] == expected["expected"][1]
     # A positive with a cosine of -1 stands before a zero negative, and a zero positive is tied with it.
     features = np.array([[1, 0], [-1, 0], [0, 0], [1, 1], [0, 0]], dtype=np.float32)
-    assert average_precision(features, metadata, **REPLICATES)["average_precision"][0] == pytest.approx(1 / 2)
+    assert scored(features, metadata, REPLICATES)["average_precision"][0] == pytest.approx(1 / 2)
     features = np.array([[1, 0], [0, 0], [0, 0], [-1, 0], [-1, 0]], dtype=np.float32)
-    got = average_precision(features, metadata, **REPLICATES)
+    got = scored(features, metadata, REPLICATES)
     assert got["average_precision"][0] == pytest.approx((1 / 3 + 1 / 4) / 2)
     assert got["average_precision"][:4].notna().all()
 
 
 def test_one_dimension_ranks_by_sign() -> None:
     metadata = pd.DataFrame({"pert": ["A", "A", "B", "B"], "plate": [1] * 4})
-    got = average_precision(np.array([[1.0], [5.0], [-2.0], [-0.1]]), metadata, **REPLICATES)
+    got = scored(np.array([[1.0], [5.0], [-2.0], [-0.1]]), metadata, REPLICATES)
     assert got["average_precision"].tolist() == [1.0, 1.0, 1.0, 1.0]
 
 
 def test_chance_and_normalization_go_with_each_row() -> None:
     features, metadata = random_screen(13)
-    got = average_precision(features, metadata, **REPLICATES).dropna()
+    got = scored(features, metadata, REPLICATES).dropna()
     chance = expected_average_precision(got["n_pos_pairs"].to_numpy(), got["n_total_pairs"].to_numpy())
     np.testing.assert_array_equal(got["expected"], chance)
     np.testing.assert_allclose(got["normalized"], (got["average_precision"] - chance) / (1 - chance), rtol=1e-14)
@@ -420,7 +430,7 @@ def test_noise_is_at_chance() -> None:
     away = []
     for seed in range(40):
         features, metadata = random_screen(100 + seed)
-        got = average_precision(features, metadata, **REPLICATES)
+        got = scored(features, metadata, REPLICATES)
         away.append(float((got["average_precision"] - got["expected"]).mean()))
     assert abs(np.mean(away)) < 3.5 * np.std(away, ddof=1) / np.sqrt(len(away))
 

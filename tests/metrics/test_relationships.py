@@ -87,9 +87,20 @@ def test_recall_and_chance_agree_with_brute_force(
     assert everything.recall == pytest.approx(got.chance, abs=1e-12)
 
 
-@pytest.mark.parametrize("tails", [(0.05, 0.95), (0.1, 0.9), (0.2, 0.8), (1 / 3, 2 / 3), (0.0, 1.0), (0.29, 0.57)])
+@pytest.mark.parametrize(
+    "tails",
+    [
+        (0.05, 0.95),
+        (0.1, 0.9),
+        (0.2, 0.8),
+        (1 / 3, 2 / 3),
+        (0.0, 1.0),
+        (0.41, 0.59),
+        (float(np.nextafter(0.1, 0)), 0.9),
+    ],
+)
 def test_places_in_the_tails_survive_rounding(tails: tuple[float, float]) -> None:
-    for n in (2, 3, 4, 6, 9, 21, 41, 44):
+    for n in (2, 3, 4, 6, 9, 21, 25, 41):
         total = n * (n - 1) // 2
         inside = sum(place / total <= tails[0] or (place - 1) / total >= tails[1] for place in range(1, total + 1))
         got = relationship_recall(np.ones((n, 2)), letters(n), every_pair(n), tails=tails)
@@ -175,14 +186,15 @@ def test_pairs_may_come_in_any_container() -> None:
     features = np.random.default_rng(7).standard_normal((12, 4))
     pairs = every_pair(12)[::4]
     wanted = relationship_recall(features, letters(12), pairs)
-    for other in (
+    containers: tuple[Any, ...] = (
         np.array(pairs),
         np.array(pairs, dtype=object),
         pd.DataFrame(pairs, columns=["entity1", "entity2"]),
         set(pairs),
         iter(pairs),
         [list(pair) for pair in pairs],
-    ):
+    )
+    for other in containers:
         got = relationship_recall(features, letters(12), other)
         assert (got.recall, got.n_pairs) == (wanted.recall, wanted.n_pairs)
 
@@ -192,7 +204,7 @@ def test_the_order_of_rows_does_not_matter() -> None:
     order = np.random.default_rng(9).permutation(25)
     for ties in BOTH:
         wanted = relationship_recall(features, letters(25), every_pair(25)[::5], ties=ties)
-        got = relationship_recall(features[order], np.array(letters(25))[order], every_pair(25)[::5], ties=ties)
+        got = relationship_recall(features[order], [letters(25)[i] for i in order], every_pair(25)[::5], ties=ties)
         assert got.recall == pytest.approx(wanted.recall, abs=1e-12)
         assert got.chance == wanted.chance
 

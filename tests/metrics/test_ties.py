@@ -23,9 +23,10 @@ def mean_precision_sum(positives: int, negatives: int, above: int, rank: int) ->
 
 @pytest.mark.parametrize("n_total", range(2, 9))
 def test_chance_is_the_mean_over_all_rankings(n_total: int) -> None:
-    n_positive = np.arange(1, n_total)
-    wanted = [mean_precision_sum(p, n_total - p, 0, 0) / p for p in n_positive]
-    assert expected_average_precision(n_positive, np.full(n_total - 1, n_total)) == pytest.approx(wanted, abs=1e-14)
+    wanted = [mean_precision_sum(p, n_total - p, 0, 0) / p for p in range(1, n_total)]
+    assert expected_average_precision(np.arange(1, n_total), np.full(n_total - 1, n_total)) == pytest.approx(
+        wanted, abs=1e-14
+    )
 
 
 def test_chance_is_not_the_prevalence() -> None:
