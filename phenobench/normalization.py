@@ -167,11 +167,12 @@ def pca_center_scale(profiles: Profiles, *, by: By = "batch", controls: Controls
     """PCA fitted on all controls together, then center and scale on each group's controls.
 
     RxRx3-core's default ("PCA-CS"; arXiv 2503.20158 and the OpenPhenom model card).
-    All components are kept. Arguments and errors as ``center``.
+    Components beyond the numerical rank of the controls, which scaling would blow up, are dropped:
+    none where there are more controls than features, as there. Arguments and errors as ``center``.
     """
     pooled = _fit_groups(profiles, "pca", None, controls)
     features = profiles.features.astype(np.float64)
-    rotated, components = _pca(features, pooled.fitted[0], _spread(features[pooled.fitted[0]]) > 0, full=True)
+    rotated, components = _pca(features, pooled.fitted[0], _spread(features[pooled.fitted[0]]) > 0, full=False)
     fit = _fit_groups(profiles, "pca_center_scale", by, controls)
     notes = [_few_controls("pca_center_scale", pooled.record["n_fitted"], profiles.features.shape[1])]
     names = tuple(f"PC{i + 1}" for i in range(components))
