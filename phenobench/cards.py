@@ -5,7 +5,6 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
@@ -121,7 +120,10 @@ def _roots(given: Path | None) -> Iterator[Path]:
     if suite is not None:
         yield suite.parent
     for point in entry_points(group=ENTRY_POINTS):
-        yield Path(str(files(point.value)))
+        try:
+            yield Path(str(files(point.value)))
+        except ImportError as error:
+            raise InputError(f"the plugin {point.name} cannot be imported ({error}); mend or uninstall it") from error
     yield package_root()
 
 
@@ -153,7 +155,6 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path} cannot be read as TOML ({error}); mend the file") from error
 
 
-@cache
 def load(path: Path, kind: type[C]) -> C:
     """Read and validate a card.
 

@@ -10,15 +10,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, TypeGuard
-
-import numpy as np
-import pandas as pd
+from typing import Any
 
 from phenobench import provenance
 from phenobench.annotations import Annotations, load_annotations
-from phenobench.cards import Cards, ModelCard, find, validate
+from phenobench.cards import Cards, find, validate
 from phenobench.errors import InputError
 from phenobench.normalization import normalize
 from phenobench.profiles import ROLES, Profiles
@@ -35,6 +33,7 @@ from phenobench.results import (
     write_result,
 )
 from phenobench.screens import Screen, load_screen, screen_of
+from phenobench.sources import Embedded, embedded
 from phenobench.tasks.outcome import Check, Inputs, Outcome
 
 # Called after each cell with the cells done and the cells there are.
@@ -93,12 +92,23 @@ def run(request: Request, progress: Progress = lambda done, total: None) -> Repo
     done: list[Done] = []
     skipped: dict[str, str] = {}
     failed: dict[str, str] = {}
-    # Cells of one model come together, so one embedding and one normalization are held at a time.
-    latest: dict[str, Any] = {}
+
+    # Cells of one model and of one normalization come together: the last of each is held.
+    @lru_cache(maxsize=1)
+    def of_model(model: str) -> Embedded:
+        card = next(cell.card for cell in cells if cell.model == model)
+        return embedded(model, card, screen, texts, setting.annotations.pairs, request.seed)
+
+    @lru_cache(maxsize=1)
+    def normalized(model: str, name: str) -> Profiles:
+        profiles = of_model(model).profiles
+        return profiles if request.scored_as else normalize(profiles, name)
+
     for number, cell in enumerate(cells):
         progress(number, len(cells))
         try:
-            done.append(_score(cell, setting, latest))
+            embedding = of_model(cell.model)
+            done.append(_score(cell, setting, embedding, partial(normalized, cell.model, cell.normalization)))
         except InputError as error:
             (failed if cell.wanted else skipped)[cell.name] = str(error)
     progress(len(cells), len(cells))
@@ -138,12 +148,9 @@ def _texts(request: Request) -> Profiles | None:
 def _setting(request: Request, cards: Cards, screen: Screen, texts: Profiles | None, cells: list[Cell]) -> _Setting:
     needed = any("gene" in cell.task.needs or (cell.card and cell.card.input == "annotations") for cell in cells)
     annotations = load_annotations(request.annotations) if needed else Annotations()
-    origins = {
-        **annotations.origins,
-        **{
-            name: {"licence": screen.licence, "origin": f"screen {screen.id}", "n_pairs": len(pairs)}
-            for name, pairs in screen.pairs.items()
-        },
+    own = {
+        name: {"licence": screen.licence, "origin": f"screen {screen.id}", "n_pairs": len(pairs)}
+        for name, pairs in screen.pairs.items()
     }
     wells = screen.wells
     treated = ~wells[ROLES["pert_type"]].isin(["negcon", "empty"])
@@ -159,12 +166,8 @@ def _setting(request: Request, cards: Cards, screen: Screen, texts: Profiles | N
             "n_perturbations": int(perturbations),
             "dropped": dict(screen.dropped),
         },
-        "annotations": origins,
-        "texts": None
-        if texts is None
-        else {
-            "sha256": provenance.features_sha256(texts.features, texts.feature_names),
-        },
+        "annotations": {**annotations.origins, **own},
+        "texts": texts and {"sha256": provenance.features_sha256(texts.features, texts.feature_names)},
         "seed": request.seed,
         "environment": provenance.environment(),
         "phenobench": provenance.phenobench_version(),
@@ -173,52 +176,27 @@ def _setting(request: Request, cards: Cards, screen: Screen, texts: Profiles | N
     return _Setting(request, cards, screen, dataclasses.replace(annotations, pairs=pairs), texts, shared)
 
 
-def _score(cell: Cell, setting: _Setting, latest: dict[str, Any]) -> Done:
+def _score(cell: Cell, setting: _Setting, embedding: Embedded, normalized: Callable[[], Profiles]) -> Done:
     started = time.monotonic()
     request, task = setting.request, cell.task
-    if latest.get("model") != cell.model:
-        latest.clear()
-        features, texts = _embed(cell, setting)
-        latest.update(model=cell.model, features=features, texts=texts, info=_model_info(cell, features))
     card_path = setting.cards.tasks[task.id]
     protocol = validate(task.variants[cell.variant], resolve(task.protocol, card_path), card_path)
-    uses_pairs = "gene" in task.needs or (cell.card is not None and cell.card.input == "annotations")
-    inputs = {
-        **setting.shared,
-        "annotations": setting.shared["annotations"] if uses_pairs else {},
-        "texts": setting.shared["texts"] if "texts" in task.needs else None,
-        "model": latest["info"],
-        "task": {
-            "id": task.id,
-            "version": task.version,
-            "variant": cell.label,
-            "protocol": protocol.model_dump(mode="json"),
-        },
-    }
+    inputs = _inputs(cell, setting, embedding, protocol.model_dump(mode="json"))
+    variant = None if cell.label == task.default else cell.label
+    path = result_path(request.results, setting.screen.id, embedding.folder, cell.normalization, task.id, variant)
+    skipped = dict(setting.annotations.skipped) if "gene" in task.needs else {}
+    mark = fingerprint({**inputs, "normalization": cell.normalization, "unavailable": skipped})
     cross_check = task.cross_check if request.cross_check else None
-    path = result_path(
-        request.results,
-        setting.screen.id,
-        cell.model,
-        cell.normalization,
-        task.id,
-        None if cell.label == task.default else cell.label,
-    )
-    skipped = setting.annotations.skipped if "gene" in task.needs else {}
-    mark = fingerprint({**inputs, "normalization": cell.normalization, "unavailable": dict(skipped)})
     if path.exists() and not request.overwrite:
         refuse_other_identity(path, inputs)
         there = read_result(path)
         if there.fingerprint == mark and cross_check is None:
             return Done(path, there, kept=True)
-    if latest.get("normalization") != cell.normalization:
-        normalized = latest["features"] if request.scored_as else normalize(latest["features"], cell.normalization)
-        latest.update(normalization=cell.normalization, normalized=normalized)
-    profiles: Profiles = latest["normalized"]
+    profiles = normalized()
     # The two sides of a control share a space: they are split as a model's are, and not mapped.
-    align = "identity" if cell.align and _is_control(cell.card) else cell.align
+    align = "identity" if cell.align and embedding.control else cell.align
     outcome: Outcome = resolve(task.function, card_path)(
-        profiles, protocol, Inputs(setting.annotations.pairs, skipped, latest["texts"], align, request.seed)
+        profiles, protocol, Inputs(setting.annotations.pairs, skipped, embedding.texts, align, request.seed)
     )
     result = Result.model_validate(
         {
@@ -246,55 +224,16 @@ def _score(cell: Cell, setting: _Setting, latest: dict[str, Any]) -> Done:
     return Done(path, result, kept=False, checks=tuple(checks))
 
 
-def _embed(cell: Cell, setting: _Setting) -> tuple[Profiles, Profiles | None]:
-    """The profiles of a model on the screen's wells, and the texts in its space."""
-    screen, texts = setting.screen, setting.texts
-    if not _is_control(cell.card):
-        if screen.embeddings is None:
-            raise InputError(f"the screen {screen.id} brings no embeddings; give them with --profiles")
-        return screen.embeddings, texts
-    # A control makes both sides of a cross-modal task, from the labels of both.
-    columns = list(screen.wells.columns)
-    labels = _text_wells(texts).reindex(columns=columns) if texts is not None else screen.wells.iloc[:0]
-    both = pd.concat([screen.wells, labels], ignore_index=True) if len(labels) else screen.wells
-    control = resolve(cell.card.adapter or "", setting.cards.models[cell.card.id])
-    features = control(both, setting.annotations.pairs, setting.request.seed)
-    n = len(screen.wells)
-    return (
-        Profiles(screen.wells, features[:n]),
-        None if texts is None else Profiles(texts.metadata, features[n:]),
-    )
-
-
-def _is_control(card: ModelCard | None) -> TypeGuard[ModelCard]:
-    return card is not None and card.input != "profiles"
-
-
-def _text_wells(texts: Profiles) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            ROLES["plate"]: "texts",
-            ROLES["perturbation"]: texts.role("perturbation"),
-            ROLES["pert_type"]: np.where(texts.treated, "trt", "empty"),
-        }
-    )
-
-
-def _model_info(cell: Cell, features: Profiles) -> dict[str, Any]:
-    card: ModelCard | None = cell.card
-    if not _is_control(card):
-        digest = provenance.features_sha256(features.features, features.feature_names)
-        revision, status = (card.revision, card.status) if card else ("given by path", "precomputed")
-    else:
-        # A control is fixed by its definition; its features follow from the labels and the seed.
-        digest = provenance.text_sha256(card.id, card.revision)
-        revision, status = card.revision, card.status
+def _inputs(cell: Cell, setting: _Setting, embedding: Embedded, protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """What a result follows from, as the result says it."""
+    task = cell.task
+    uses_pairs = "gene" in task.needs or (cell.card is not None and cell.card.input == "annotations")
     return {
-        "id": cell.model,
-        "revision": revision,
-        "status": status,
-        "weights": {"kind": "precomputed", "sha256": digest},
-        "n_features": features.features.shape[1],
+        **setting.shared,
+        "annotations": setting.shared["annotations"] if uses_pairs else {},
+        "texts": setting.shared["texts"] if "texts" in task.needs else None,
+        "model": embedding.info,
+        "task": {"id": task.id, "version": task.version, "variant": cell.label, "protocol": protocol},
     }
 
 

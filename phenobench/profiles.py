@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -56,7 +57,7 @@ class Profiles:
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        features = np.asarray(self.features)
+        features = _as_float32(self.features)
         if features.ndim != 2 or len(features) != len(self.metadata):
             raise InputError(
                 f"features of shape {features.shape} do not fit {len(self.metadata)} rows of metadata; "
@@ -65,7 +66,10 @@ class Profiles:
         names = self.feature_names or tuple(f"feature_{i}" for i in range(features.shape[1]))
         if len(names) != features.shape[1]:
             raise InputError(f"{len(names)} feature names for {features.shape[1]} features; give one name a column")
-        object.__setattr__(self, "features", features.astype(np.float32, copy=False))
+        for name, count in Counter([*names, *map(str, self.metadata.columns)]).items():
+            if count > 1:
+                raise InputError(f"the column '{name}' occurs twice; rename or remove one")
+        object.__setattr__(self, "features", features)
         object.__setattr__(self, "feature_names", tuple(names))
         object.__setattr__(self, "metadata", self.metadata.reset_index(drop=True))
         require_finite(self.features, self.feature_names)
@@ -169,17 +173,27 @@ class Profiles:
         """Write parquet: sorted by plate and well, float32, zstd, atomically, with the record inside.
 
         Raises:
-            InputError: the file cannot be written, or a metadata column has no ``Metadata_`` name.
+            InputError: the file cannot be written or has another suffix, a metadata column has no ``Metadata_`` name,
+                a feature has one, or a column holds what parquet cannot.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        if Path(path).suffix.lower() != ".parquet":
+            raise InputError(f"{path}: profiles are written as parquet; give a name that ends in .parquet")
         wrong = [name for name in self.metadata.columns if not str(name).startswith(METADATA_PREFIX)]
         if wrong:
             raise InputError(f"metadata column '{wrong[0]}' must start with {METADATA_PREFIX}; rename it")
+        wrong = [name for name in self.feature_names if name.startswith(METADATA_PREFIX)]
+        if wrong:
+            raise InputError(f"feature '{wrong[0]}' would be read as metadata; rename it")
         keys = [ROLES[role] for role in ("source", "plate", "well") if ROLES[role] in self.metadata]
         order = self.metadata[keys].astype(str).sort_values(keys, kind="stable").index if keys else self.metadata.index
-        table = pa.Table.from_pandas(self.metadata.loc[order], preserve_index=False)
+        try:
+            table = pa.Table.from_pandas(self.metadata.loc[order], preserve_index=False)
+        except pa.ArrowException as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"metadata cannot be written ({reason}); give each column values of one type") from error
         features = self.features[order.to_numpy()]
         for name, column in zip(self.feature_names, features.T, strict=True):
             table = table.append_column(name, pa.array(np.ascontiguousarray(column)))
@@ -189,22 +203,43 @@ class Profiles:
             pq.write_table(table, temporary, compression="zstd")
 
 
+def _as_float32(values: object) -> np.ndarray:
+    """A matrix of float32; what is too large for it becomes infinite.
+
+    Raises:
+        InputError: it does not hold numbers.
+    """
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind not in "biufO":
+            raise TypeError(f"they are {array.dtype}")
+        with np.errstate(over="ignore"):
+            return array.astype(np.float32, copy=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"features must be numbers ({error})") from error
+
+
+def all_finite(features: np.ndarray) -> bool:
+    """Whether no value is NaN or infinite, without a mask as large as the matrix in the common case."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        sums = np.ones(len(features), dtype=features.dtype) @ features
+    # A sum can overflow where no value does.
+    return bool(np.isfinite(sums).all() or np.isfinite(features).all())
+
+
 def require_finite(features: np.ndarray, names: tuple[str, ...]) -> None:
     """Refuse NaN and infinite values, naming the first by row and column.
 
     Raises:
-        InputError: with the count, the place and the remedies.
+        InputError: with the count and the place.
     """
-    # One sum finds any NaN or infinity without a mask as large as the matrix.
-    with np.errstate(invalid="ignore", over="ignore"):
-        if np.isfinite(features.sum(dtype=np.float64)):
-            return
+    if all_finite(features):
+        return
     bad = ~np.isfinite(features)
     row, column = np.unravel_index(int(bad.argmax()), bad.shape)
     kind = "NaN" if np.isnan(features[row, column]) else "infinite"
-    wells, columns = int(bad.any(axis=1).sum()), int(bad.any(axis=0).sum())
     raise InputError(
-        f"{int(bad.sum())} feature values are NaN or infinite, in {wells} wells and {columns} features "
-        f"(first: row {row + 1}, feature '{names[column]}' is {kind}); "
-        "use --nan drop-features or --nan drop-wells, or mend the file"
+        f"{int(bad.sum())} feature values are NaN or infinite, in {int(bad.any(axis=1).sum())} wells and "
+        f"{int(bad.any(axis=0).sum())} features (first: row {row + 1}, feature '{names[column]}' is {kind}); "
+        "leave those wells or features out"
     )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import glob
+import warnings
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -13,14 +15,14 @@ import numpy as np
 import pandas as pd
 
 from phenobench.errors import InputError, unknown
-from phenobench.profiles import METADATA_PREFIX, PERT_TYPES, PROVENANCE_KEY, ROLES, Profiles
-from phenobench.tables import SUFFIXES, Table, read_table
+from phenobench.profiles import METADATA_PREFIX, PERT_TYPES, ROLES, Profiles, all_finite
+from phenobench.tables import SUFFIXES, Record, Table, is_profiles, read_table
 from phenobench.wells import normalize_wells
 
 NanPolicy = Literal["error", "drop-features", "drop-wells"]
 NAN_POLICIES: tuple[NanPolicy, ...] = ("error", "drop-features", "drop-wells")
 # What files write where they mean "nothing"; blanks of all kinds are stripped first.
-_EMPTY = {"": None, "nan": None, "NaN": None, "None": None, "<NA>": None}
+_EMPTY = frozenset(["", "nan", "NaN", "NA", "N/A", "None", "null", "NULL", "<NA>"])
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Reading:
     """How to read a file of profiles.
 
     Attributes:
-        columns: role -> column name.
+        columns: role -> column name; ``A,B`` joins two, such as a compound and its dose.
         prefixes: what the names of metadata columns start with.
         negcon: ``Column=Value`` conditions; matching wells are negative controls.
         exclude: ``Column=Value`` conditions; matching wells are left out and counted.
@@ -61,66 +63,111 @@ def read_profiles(paths: Sequence[str], reading: Reading) -> Profiles:
         if role not in ROLES:
             raise unknown("role", role, ROLES)
     files = _expand(paths)
-    where = str(files[0]) if len(files) == 1 else f"{files[0]} and {len(files) - 1} more"
-    tables = [read_table(file, reading.prefixes, frozenset(reading.columns.values())) for file in files]
-    table, notes = _join(tables)
-    table = replace(table, metadata=_derive(table.metadata, reading.derive, where))
-    metadata = _assign_roles(table.metadata, reading, where)
-    metadata, warnings = _assign_types(metadata, table.metadata, reading, where)
-    keep, dropped = _exclude(metadata, table.metadata, reading.exclude, where)
+    named = frozenset(part for name in reading.columns.values() for part in (name, *name.split(",")))
+    tables = [read_table(file, reading.prefixes, named) for file in files]
+    origin = _Origin(files, np.cumsum([len(table.metadata) for table in tables]))
+    where = str(origin)
+    table, notes = _join(tables, where)
+    raw = _derive(table.metadata, reading.derive, where)
+    metadata = _assign_roles(raw, reading, where)
+    metadata, taken = _assign_types(metadata, raw, reading, where)
+    keep, dropped = _exclude(raw, metadata, reading.exclude, where)
+    for reason, count in table.record.dropped.items():
+        dropped[reason] = dropped.get(reason, 0) + count
     features = table.features
+    # The index stays that of the files' rows, for messages that name one.
     if not keep.all():
-        metadata, features = metadata[keep].reset_index(drop=True), features[keep]
+        metadata, features = metadata[keep], features[keep]
+    if not len(metadata):
+        raise InputError(f"{where}: no well is left after the exclusions; exclude fewer")
     if reading.wells:
-        metadata = _check_wells(metadata, where)
-    features, names, keep, lost = _missing(features, table.feature_names, reading.nan, where)
+        metadata = _check_wells(metadata, origin)
+    features, names, keep, lost = _missing(features, table.feature_names, reading.nan, metadata, origin)
     if lost:
         notes = (*notes, f"{lost} features with NaN or infinite values were left out")
     if not keep.all():
         dropped["NaN or infinite features"] = int((~keep).sum())
         metadata = metadata[keep]
-    try:
-        profiles = Profiles(metadata, features, names, _steps(files), dropped, (*notes, *warnings))
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from None
-    if not len(profiles):
-        raise InputError(f"{where}: no well is left after the exclusions ({dropped}); exclude fewer")
-    return profiles
+    record = table.record
+    return Profiles(metadata, features, names, record.steps, dropped, (*record.notes, *notes, *taken))
+
+
+@dataclass(frozen=True)
+class _Origin:
+    """Where the rows of a joined table come from, for messages: the files, and the rows up to the end of each."""
+
+    files: list[Path]
+    ends: np.ndarray
+
+    def __str__(self) -> str:
+        more = f" and {len(self.files) - 1} more" if len(self.files) > 1 else ""
+        return f"{self.files[0]}{more}"
+
+    def row(self, row: int) -> str:
+        """A row (from 0) of the joined table as a reader of its file counts it (from 1, without the header)."""
+        file = int(np.searchsorted(self.ends, row, side="right"))
+        start = int(self.ends[file - 1]) if file else 0
+        return f"{self.files[file]}: row {row - start + 1}"
 
 
 def _expand(paths: Sequence[str]) -> list[Path]:
-    files: list[Path] = []
+    files: dict[Path, Path] = {}
     for given in paths:
-        path = Path(given).expanduser()
-        if path.is_dir():
-            found = [file for file in sorted(path.iterdir()) if file.name.endswith(SUFFIXES)]
-        elif path.exists():
-            found = [path]
-        else:
-            found = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
+        try:
+            found = _find(given)
+        except (OSError, ValueError) as error:
+            raise InputError(f"{given[:200]}: no file of profiles can be there ({error})") from error
         if not found:
             raise InputError(
                 f"{given}: no file of profiles is there; give a {', '.join(SUFFIXES)} file or a folder of them"
             )
-        files += [file for file in found if file not in files]
+        # A file that is named twice is read once.
+        for file in found:
+            files.setdefault(file.resolve(), file)
     if not files:
         raise InputError("no file of profiles was named; give one with --profiles")
-    return files
+    return list(files.values())
 
 
-def _join(tables: list[Table]) -> tuple[Table, tuple[str, ...]]:
+def _find(given: str) -> list[Path]:
+    path = Path(given).expanduser()
+    if given.strip() and path.is_dir():
+        return [file for file in sorted(path.iterdir()) if is_profiles(file)]
+    if path.is_file():
+        return [path]
+    return [Path(name) for name in sorted(glob.glob(str(path), recursive=True)) if is_profiles(Path(name))]
+
+
+def _join(tables: list[Table], where: str) -> tuple[Table, tuple[str, ...]]:
     if len(tables) == 1:
         return tables[0], ()
     shared = set(tables[0].feature_names).intersection(*(table.feature_names for table in tables[1:]))
     names = tuple(name for name in tables[0].feature_names if name in shared)
     if not names:
-        raise InputError("the files have no feature in common; give files of one feature set")
+        raise InputError(f"{where}: the files have no feature in common; give files of one feature set")
     every = set().union(*(table.feature_names for table in tables))
     features = np.concatenate([table.features[:, _positions(table.feature_names, names)] for table in tables])
-    metadata = pd.concat([table.metadata for table in tables], ignore_index=True)
+    with warnings.catch_warnings():
+        # pandas will one day count an empty column in when it chooses the type of the joined one.
+        warnings.simplefilter("ignore", FutureWarning)
+        metadata = pd.concat([table.metadata for table in tables], ignore_index=True)
+    for name in metadata:
+        # Numbers in one file and text in another: labels are the same in both.
+        if pd.api.types.infer_dtype(metadata[name], skipna=True).startswith("mixed"):
+            metadata[name] = _clean(metadata[name])
     lost = len(every) - len(names)
     notes = (f"{lost} of {len(every)} features are not in all files and were left out",) if lost else ()
-    return Table(metadata, features, names), notes
+    return Table(metadata, features, names, _join_records([table.record for table in tables])), notes
+
+
+def _join_records(records: list[Record]) -> Record:
+    """One record for several files; steps are known where all files went through the same ones."""
+    steps = records[0].steps if all(record.steps == records[0].steps for record in records) else ()
+    dropped: Counter[str] = Counter()
+    for record in records:
+        dropped.update(record.dropped)
+    notes = tuple(dict.fromkeys(note for record in records for note in record.notes))
+    return Record(steps=steps, dropped=dropped, notes=notes)
 
 
 def _positions(have: tuple[str, ...], want: tuple[str, ...]) -> list[int]:
@@ -145,23 +192,39 @@ def _canonical(name: str, prefixes: tuple[str, ...]) -> str:
     return name if name.startswith(METADATA_PREFIX) else METADATA_PREFIX + name
 
 
+def _label(value: object) -> str | None:
+    """A label without surrounding blanks (non-breaking ones too), a whole number without ``.0``; None where empty."""
+    whole = isinstance(value, float) and value.is_integer()
+    text = str(int(value) if isinstance(value, float) and whole else value).replace("\u00a0", " ").strip()
+    return None if text in _EMPTY else text
+
+
 def _clean(column: pd.Series) -> pd.Series:
-    """Labels without surrounding blanks (non-breaking ones too); empty ones missing."""
     codes, unique = pd.factorize(column)
-    labels = [str(label).replace("\u00a0", " ").strip() for label in unique]
-    cleaned = pd.array([_EMPTY.get(label, label) for label in labels] + [None], dtype=object)
-    return pd.Series(cleaned.take(codes), index=column.index, dtype=object)
+    # Code -1, a missing value, is the last.
+    labels = np.array([*map(_label, unique), None], dtype=object)
+    return pd.Series(labels[codes], index=column.index)
 
 
 def _assign_roles(raw: pd.DataFrame, reading: Reading, where: str) -> pd.DataFrame:
     metadata = raw.rename(columns={str(name): _canonical(str(name), reading.prefixes) for name in raw.columns})
     metadata = metadata.loc[:, ~metadata.columns.duplicated()].copy()
     for role, name in reading.columns.items():
-        metadata[ROLES[role]] = _column(raw, metadata, name, where)
+        metadata[ROLES[role]] = _role_column(raw, metadata, name, where)
     for name in ROLES.values():
         if name in metadata:
             metadata[name] = _clean(metadata[name])
     return metadata
+
+
+def _role_column(raw: pd.DataFrame, metadata: pd.DataFrame, name: str, where: str) -> pd.Series:
+    """The column of a name or, for ``A,B``, the values of both joined; missing where all are."""
+    parts = name.split(",")
+    if name in raw or len(parts) == 1:
+        return _column(raw, metadata, name, where)
+    columns = [_clean(_column(raw, metadata, part, where)) for part in parts]
+    joined = [",".join(value for value in row if value is not None) for row in zip(*columns, strict=True)]
+    return pd.Series(joined, index=raw.index, dtype=object)
 
 
 def _column(raw: pd.DataFrame, metadata: pd.DataFrame, name: str, where: str) -> pd.Series:
@@ -174,21 +237,21 @@ def _column(raw: pd.DataFrame, metadata: pd.DataFrame, name: str, where: str) ->
     )
 
 
-def _matching(raw: pd.DataFrame, metadata: pd.DataFrame, condition: str, where: str) -> tuple[np.ndarray, str]:
-    """The rows that a ``Column=Value`` condition names, and its value."""
-    name, equals, value = condition.partition("=")
+def _matching(raw: pd.DataFrame, metadata: pd.DataFrame, condition: str, where: str) -> tuple[np.ndarray, str | None]:
+    """The rows that a ``Column=Value`` condition names, and its value; no value names the empty ones."""
+    name, equals, text = condition.partition("=")
     if not equals:
         raise InputError(f"'{condition}' is no condition; write Column=Value")
     column = _column(raw, metadata, name, where)
-    labels = _clean(column)
-    mask = (labels == value.strip()).to_numpy()
+    labels, value = _clean(column), _label(text)
+    mask = (labels.isna() if value is None else labels == value).to_numpy()
     if not mask.any() and pd.api.types.is_numeric_dtype(column):
         with suppress(ValueError):
-            mask = (column == float(value)).to_numpy()
+            mask = (column == float(text)).to_numpy()
     if not mask.any():
         seen = ", ".join(f"{label} ({count})" for label, count in labels.value_counts().head(6).items())
-        raise InputError(f"{where}: no well has {name} = '{value}'; its values are {seen or 'all empty'}")
-    return mask, value.strip()
+        raise InputError(f"{where}: no well has {name} = '{text}'; its values are {seen or 'all empty'}")
+    return mask, value
 
 
 def _assign_types(
@@ -199,23 +262,25 @@ def _assign_types(
     known = [text.lower() if text.lower() in PERT_TYPES else "trt" for text in given]
     types = np.array([*known, "trt"], dtype=object)[codes]
     named = np.zeros(len(metadata), dtype=bool)
-    for condition, kind in [(text, "negcon") for text in reading.negcon] + [_label(text) for text in reading.label]:
+    for condition, kind in [(text, "negcon") for text in reading.negcon] + [
+        _type_label(text) for text in reading.label
+    ]:
         mask, value = _matching(raw, metadata, condition, where)
         types[mask] = kind
         named |= mask
-        if ROLES["perturbation"] in metadata:
+        if value is not None and ROLES["perturbation"] in metadata:
             empty = mask & metadata[ROLES["perturbation"]].isna().to_numpy()
             metadata.loc[empty, ROLES["perturbation"]] = value
     metadata[column] = types
-    warnings = []
+    taken = []
     for code, text in enumerate(given):
         count = int(((codes == code) & ~named).sum())
-        if count and not text.lower().startswith((*PERT_TYPES,)):
-            warnings.append(f"{count} wells of {column} '{text}' are taken as treated")
-    return metadata, tuple(warnings)
+        if count and text.lower() not in PERT_TYPES and not text.lower().startswith("trt"):
+            taken.append(f"{count} wells of {column} '{text}' are taken as treated")
+    return metadata, tuple(taken)
 
 
-def _label(text: str) -> tuple[str, str]:
+def _type_label(text: str) -> tuple[str, str]:
     condition, colon, kind = text.rpartition(":")
     if not colon or kind not in PERT_TYPES:
         raise InputError(f"'{text}' is no label; write Column=Value:type with type one of {', '.join(PERT_TYPES)}")
@@ -223,7 +288,7 @@ def _label(text: str) -> tuple[str, str]:
 
 
 def _exclude(
-    metadata: pd.DataFrame, raw: pd.DataFrame, conditions: tuple[str, ...], where: str
+    raw: pd.DataFrame, metadata: pd.DataFrame, conditions: tuple[str, ...], where: str
 ) -> tuple[np.ndarray, dict[str, int]]:
     keep, dropped = np.ones(len(metadata), dtype=bool), {}
     for condition in conditions:
@@ -233,60 +298,62 @@ def _exclude(
     return keep, dropped
 
 
-def _check_wells(metadata: pd.DataFrame, where: str) -> pd.DataFrame:
+def _check_wells(metadata: pd.DataFrame, origin: _Origin) -> pd.DataFrame:
     for role in ("plate", "well"):
         if ROLES[role] not in metadata:
             raise InputError(
-                f"{where}: no column for the {role} (default {ROLES[role]}); name one with --column {role}=NAME; "
+                f"{origin}: no column for the {role} (default {ROLES[role]}); name one with --column {role}=NAME; "
                 f"metadata columns: {', '.join(map(str, metadata.columns))}"
             )
+
+    def place(row: int) -> str:
+        return origin.row(int(metadata.index[row]))
+
     plate = metadata[ROLES["plate"]]
-    if plate.isna().any():
-        row = int(plate.isna().to_numpy().argmax()) + 1
+    absent = plate.isna().to_numpy()
+    if absent.any():
         raise InputError(
-            f"{where}: row {row} has no plate; fill in {ROLES['plate']} or leave the row out with --exclude"
+            f"{place(int(absent.argmax()))} has no plate; fill in {plate.name}, or leave it out with "
+            f"--exclude {plate.name}="
         )
-    metadata[ROLES["well"]] = normalize_wells(metadata[ROLES["well"]], f"{where}: {ROLES['well']}")
+    metadata = metadata.assign(**{ROLES["well"]: normalize_wells(metadata[ROLES["well"]], place)})
     keys = [ROLES[role] for role in ("source", "plate", "well") if ROLES[role] in metadata]
-    repeated = metadata.duplicated(keys)
+    repeated = metadata.duplicated(keys).to_numpy()
     if repeated.any():
-        row = int(repeated.to_numpy().argmax())
-        well = metadata[ROLES["well"]].iloc[row]
+        row = int(repeated.argmax())
+        same = (metadata[keys] == metadata[keys].iloc[row]).all(axis=1)
         raise InputError(
-            f"{where}: well {well} of plate {plate.iloc[row]} occurs twice (again in row {row + 1}; "
-            f"{int(repeated.sum())} such rows); "
-            "give one row a well, or a plate column that tells them apart"
+            f"{place(row)}: well {metadata[ROLES['well']].iloc[row]} of plate {plate.iloc[row]} is there already "
+            f"({place(int(same.to_numpy().argmax()))}); give one row a well, or a plate column that tells them apart "
+            f"({int(repeated.sum())} rows are repeated)"
         )
     return metadata
 
 
 def _missing(
-    features: np.ndarray, names: tuple[str, ...], policy: NanPolicy, where: str
+    features: np.ndarray, names: tuple[str, ...], policy: NanPolicy, metadata: pd.DataFrame, origin: _Origin
 ) -> tuple[np.ndarray, tuple[str, ...], np.ndarray, int]:
     """Apply the ``nan`` policy: features, their names, the wells kept, the number of features left out."""
     every = np.ones(len(features), dtype=bool)
-    if policy == "error" or np.isfinite(features.sum(dtype=np.float64)):
+    if all_finite(features):
         return features, names, every, 0
     bad = ~np.isfinite(features)
+    if policy == "error":
+        row, column = np.unravel_index(int(bad.argmax()), bad.shape)
+        kind = "NaN" if np.isnan(features[row, column]) else "infinite as float32"
+        raise InputError(
+            f"{origin.row(int(metadata.index[int(row)]))}, feature '{names[column]}' is {kind} "
+            f"({int(bad.sum())} such values, in {int(bad.any(axis=1).sum())} wells and "
+            f"{int(bad.any(axis=0).sum())} features); "
+            "use --nan drop-features or --nan drop-wells, or mend the file"
+        )
     if policy == "drop-wells":
         keep = ~bad.any(axis=1)
         if not keep.any():
-            raise InputError(f"{where}: every well has a NaN or infinite feature; use --nan drop-features")
+            raise InputError(f"{origin}: every well has a NaN or infinite feature; use --nan drop-features")
         return features[keep], names, keep, 0
     good = ~bad.any(axis=0)
     if not good.any():
-        raise InputError(f"{where}: every feature is NaN or infinite in some well; use --nan drop-wells")
+        raise InputError(f"{origin}: every feature is NaN or infinite in some well; use --nan drop-wells")
     kept = tuple(name for name, fine in zip(names, good, strict=True) if fine)
     return features[:, good], kept, every, int((~good).sum())
-
-
-def _steps(files: list[Path]) -> tuple[Mapping[str, object], ...]:
-    """The normalization record inside a file that phenobench wrote; a second file's would be another's."""
-    import json
-
-    import pyarrow.parquet as pq
-
-    if len(files) != 1 or files[0].suffix != ".parquet":
-        return ()
-    record = (pq.read_schema(files[0]).metadata or {}).get(PROVENANCE_KEY)
-    return tuple(json.loads(record)["steps"]) if record else ()

@@ -10,7 +10,6 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from phenobench.cards import nearest_suite, read_toml, validate
-from phenobench.errors import InputError
 from phenobench.normalization import DEFAULT
 
 # PHENOBENCH_SEED=3 and the like; lists are separated by commas.
@@ -53,22 +52,27 @@ def load_suite() -> Suite:
         InputError: an unknown key or a value of the wrong type, named.
     """
     path = nearest_suite()
-    values: dict[str, Any] = read_toml(path) if path else {}
-    if path:
-        values = _absolute(values, path.parent)
+    values = _absolute(read_toml(path), path.parent) if path else {}
+    validate(values, Suite, path)
     for name in ("screen", "models", "tasks", "normalizations", "annotations", "results", "seed"):
         given = os.environ.get(_ENVIRONMENT + name.upper())
-        if given is not None:
+        if given:
             values[name] = tuple(given.split(",")) if name in ("models", "tasks", "normalizations") else given
-    return validate(values, Suite, path or f"the environment ({_ENVIRONMENT}...)")
+    # The file alone is right, so what is wrong now is in the environment.
+    return validate(values, Suite, f"the environment ({_ENVIRONMENT}...)")
 
 
 def _absolute(values: dict[str, Any], folder: Path) -> dict[str, Any]:
-    paths: dict[str, Any] = {name: folder / values[name] for name in ("annotations", "results") if name in values}
-    screens = values.get("screens", {})
-    if not isinstance(screens, dict) or not all(isinstance(entry, dict) for entry in screens.values()):
-        raise InputError(f"{folder}: screens must be tables, [screens.<id>] with a root")
-    rooted = {
-        name: {**entry, "root": folder / entry["root"]} if "root" in entry else entry for name, entry in screens.items()
-    }
-    return {**values, **paths, **({"screens": rooted} if rooted else {})}
+    """Paths of the file, which are relative to it, made absolute; what is no path is left to validation."""
+
+    def absolute(value: object) -> object:
+        return folder / Path(value).expanduser() if isinstance(value, str) else value
+
+    paths: dict[str, object] = {name: absolute(values[name]) for name in ("annotations", "results") if name in values}
+    screens = values.get("screens")
+    if isinstance(screens, dict):
+        paths["screens"] = {
+            name: {**entry, "root": absolute(entry["root"])} if isinstance(entry, dict) and "root" in entry else entry
+            for name, entry in screens.items()
+        }
+    return {**values, **paths}

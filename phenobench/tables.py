@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 
 from phenobench.errors import InputError
 from phenobench.profiles import PROVENANCE_KEY
@@ -29,6 +30,16 @@ _COLUMNS_AT_ONCE = 32
 _CSV_BLOCK, _CSV_LARGEST_BLOCK = 64 << 20, 2**31 - 1
 
 
+class Record(BaseModel):
+    """What phenobench writes beside profiles: the fields of ``Profiles`` that are neither wells nor features."""
+
+    model_config = ConfigDict(frozen=True)
+
+    steps: tuple[Mapping[str, Any], ...] = ()
+    dropped: Mapping[str, NonNegativeInt] = {}
+    notes: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class Table:
     """A file as it is.
@@ -37,13 +48,13 @@ class Table:
         metadata: columns under the file's own names, each once.
         features: float32 (n, d); what is too large for float32 is infinite, what is absent NaN.
         feature_names: d names, each once.
-        record: what phenobench wrote beside its profiles (steps, dropped, notes), empty for other files.
+        record: what phenobench wrote beside its profiles, empty for other files.
     """
 
     metadata: pd.DataFrame
     features: np.ndarray
     feature_names: tuple[str, ...]
-    record: Mapping[str, Any] = field(default_factory=dict)
+    record: Record = field(default_factory=Record)
 
 
 def is_profiles(path: Path) -> bool:
@@ -77,16 +88,34 @@ def read_table(path: Path, prefixes: tuple[str, ...], metadata_columns: frozense
     except (OSError, ValueError, KeyError, EOFError) as error:
         # pyarrow's and h5py's errors are ValueErrors and OSErrors of several lines.
         reason = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-        raise InputError(f"{path} cannot be read ({reason[:200]}); it may be truncated or of another format") from error
+        raise InputError(f"{path} cannot be read ({_spelled(reason)}); {_suspicion(path)}") from error
     if not table.feature_names:
-        found = ", ".join(map(str, table.metadata.columns[:6])) or "none"
+        found = _spelled(", ".join(map(str, table.metadata.columns)))
+        commas = "; a CSV is separated by commas" if ".csv" in name else ""
         raise InputError(
             f"{path} has no feature column; features are the columns without the prefix '{prefixes[0]}' "
-            f"(columns: {found}; a CSV is separated by commas)"
+            f"(columns: {found or 'none'}{commas})"
         )
     if not len(table.metadata):
         raise InputError(f"{path} has no rows; give a file with one row a well")
     return table
+
+
+def _spelled(text: str) -> str:
+    """The start of a text that may be anything, for a message of one line."""
+    return "".join(c if c.isprintable() and c != "\ufffd" else "?" for c in text[:120])
+
+
+def _suspicion(path: Path) -> str:
+    """Why a file of that name may be unreadable."""
+    name, compressed = path.name.lower(), False
+    with suppress(OSError), path.open("rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+    if compressed and not name.endswith(".gz"):
+        return "it is compressed with gzip, so its name should end in .csv.gz"
+    if name.endswith(".gz") and not compressed:
+        return "it is not compressed with gzip, so its name should not end in .gz"
+    return "it may be truncated or of another format"
 
 
 def _split(
@@ -102,7 +131,7 @@ def _require_unique(names: Iterable[str], path: Path) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise InputError(f"{path}: the column '{name}' occurs twice; rename or remove one")
+            raise InputError(f"{path}: the column '{_spelled(name)}' occurs twice; rename or remove one")
         seen.add(name)
 
 
@@ -132,13 +161,13 @@ def _read_parquet(path: Path, prefixes: tuple[str, ...], metadata_columns: froze
     return Table(frame, features, tuple(names), _record(schema.metadata, path))
 
 
-def _record(schema_metadata: Mapping[bytes, bytes] | None, path: Path) -> Mapping[str, Any]:
-    text = (schema_metadata or {}).get(PROVENANCE_KEY)
-    record = json.loads(text) if text else {}
-    wanted = {"steps": list, "dropped": dict, "notes": list}
-    if not isinstance(record, dict) or not all(isinstance(record.get(k, v()), v) for k, v in wanted.items()):
-        raise InputError(f"{path}: the record under the key 'phenobench' is not one that phenobench wrote; remove it")
-    return record
+def _record(schema_metadata: Mapping[bytes, bytes] | None, path: Path) -> Record:
+    try:
+        return Record.model_validate_json((schema_metadata or {}).get(PROVENANCE_KEY, b"{}"))
+    except ValidationError as error:
+        raise InputError(
+            f"{path}: what the file records under the key 'phenobench' is not what phenobench writes; remove that key"
+        ) from error
 
 
 def _read_csv(path: Path, prefixes: tuple[str, ...], metadata_columns: frozenset[str]) -> Table:
@@ -173,21 +202,20 @@ def _numbers(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
             values.append(float(text) if text.strip() not in ("", "NA") else None)
         except ValueError:
             raise InputError(
-                f"{path}: the feature column '{name}' holds text ('{text[:80]}' in row {row}); give it a role with "
-                "--column, name its prefix with --metadata-prefix, or mend the value"
+                f"{path}: the feature column '{_spelled(name)}' holds text ('{_spelled(text)}' in row {row}); give it "
+                "a role with --column, name its prefix with --metadata-prefix, or mend the value"
             ) from None
     return pa.chunked_array([pa.array(values, type=pa.float64())])
 
 
 def _read_h5ad(path: Path) -> Table:
     import anndata
-    from scipy import sparse
 
     # Names that occur twice are a warning there, and old files are read with one.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         data = anndata.read_h5ad(path)
-    matrix = data.X.toarray() if sparse.issparse(data.X) else np.asarray(data.X)
+    matrix = np.asarray(data.X.toarray() if hasattr(data.X, "toarray") else data.X)
     if matrix.dtype.kind not in "biuf":
         raise InputError(f"{path}: X holds {matrix.dtype}, not numbers; store the features in X")
     names = tuple(map(str, data.var_names))
@@ -228,6 +256,6 @@ def _require_number(kind: pa.DataType, name: str, path: Path) -> None:
     tests = (types.is_integer, types.is_floating, types.is_decimal, types.is_boolean, types.is_null)
     if not any(test(kind) for test in tests):
         raise InputError(
-            f"{path}: the feature column '{name}' holds {kind}, not numbers; give it a role with --column "
+            f"{path}: the feature column '{_spelled(name)}' holds {kind}, not numbers; give it a role with --column "
             "or name its prefix with --metadata-prefix"
         )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
+import numpy as np
 import pandas as pd
 
 from phenobench.errors import InputError
 
 # Row letters then column digits; 1536-well plates run to AF48.
-_WELL = re.compile(r"([A-Za-z]{1,2})0*([1-9]\d?)")
+_WELL = re.compile(r"([A-Za-z]{1,2})0*([1-9][0-9]?)")
 _ROWS, _COLUMNS = 32, 48
 
 
@@ -30,21 +32,20 @@ def normalize_well(name: str) -> str:
     raise InputError(f"'{name}' is no well name; write wells as A01 (row A to AF, column 1 to 48)")
 
 
-def normalize_wells(names: pd.Series, where: str) -> pd.Series:
-    """A column of well names in ``A01`` form; ``where`` (file and column) is named in errors.
+def normalize_wells(names: pd.Series, place: Callable[[int], str]) -> pd.Series:
+    """A column of well names in ``A01`` form; ``place`` says in errors where the i-th of them is.
 
     Raises:
         InputError: naming the first row whose well cannot be read.
     """
     codes, unique = pd.factorize(names)
-    if (codes < 0).any():
-        row = int((codes < 0).argmax()) + 1
-        raise InputError(f"{where}: row {row} has no well name; fill it in or leave the row out with --exclude")
-    normalized = []
+    normalized: list[str | None] = []
     for code, name in enumerate(unique):
         try:
             normalized.append(normalize_well(str(name)))
         except InputError as error:
-            row = int((codes == code).argmax()) + 1
-            raise InputError(f"{where}: row {row}: {error}") from None
-    return pd.Series(pd.array(normalized, dtype=object).take(codes), index=names.index, name=names.name)
+            raise InputError(f"{place(int((codes == code).argmax()))}: {error}") from None
+    if (codes < 0).any():
+        row = int((codes < 0).argmax())
+        raise InputError(f"{place(row)} has no well name; fill it in, or leave it out with --exclude {names.name}=")
+    return pd.Series(np.array(normalized, dtype=object)[codes], index=names.index, name=names.name)

@@ -10,23 +10,26 @@ import pandas as pd
 import pytest
 
 from phenobench import data
+from phenobench.cards import find, load
 from phenobench.errors import InputError
 from phenobench.profiles import PERT_TYPES, ROLES
-from phenobench.cards import find, load
-from phenobench.screens.catalogue import Derived, ScreenCard, ScreenFile, fetch
+from phenobench.reading import Reading, read_profiles
+from phenobench.screens import load_screen
+from phenobench.screens.catalogue import ScreenCard, ScreenFile, fetch
 from phenobench.tables import read_table
 from tests.serving import Server, serve
 from tests.shared import shared
 
 # The folder of each screen in the shared data, and what its README counts:
-# wells, wells of the negative control, wells left out, perturbations outside these, genes outside these.
+# wells, wells of the negative control, wells left out, perturbations outside these, genes outside these,
+# features that are kept. A compound's target is no perturbed gene.
 SCREENS = {
-    "cpjump1-compound-u2os-24h": ("cpjump1_compound_u2os", 3 * 384, 3 * 64, 0, 302, 160),
-    "cpjump1-compound-u2os-48h": ("cpjump1_compound_u2os", 4 * 384, 4 * 64, 0, 302, 160),
-    "lincs-sq00015054": ("lincs_sq00015054", 384, 24, 0, 58, None),
-    "luad-orf": ("luad_orf_layout_a", 3072, 256, 160, 302, 72),
-    "nelisa-jump-target1": ("nelisa_jump_target1_compounds", 1525, 256, 0, 301, 160),
-    "varchamp-batch14": ("varchamp_batch14", 2855, 128, 0, 641, 34),
+    "cpjump1-compound-u2os-24h": ("cpjump1_compound_u2os", 3 * 384, 3 * 64, 0, 302, None, 904),
+    "cpjump1-compound-u2os-48h": ("cpjump1_compound_u2os", 4 * 384, 4 * 64, 0, 302, None, 904),
+    "lincs-sq00015054": ("lincs_sq00015054", 384, 24, 0, 58, None, 454),
+    "luad-orf": ("luad_orf_layout_a", 3072, 256, 160, 302, 72, 564),
+    "nelisa-jump-target1": ("nelisa_jump_target1_compounds", 1525, 256, 0, 301, None, 191),
+    "varchamp-batch14": ("varchamp_batch14", 2855, 128, 59, 641, 34, 853),
 }
 # Files that the shared data holds as their source publishes them.
 UNCHANGED = {
@@ -38,7 +41,7 @@ UNCHANGED = {
 
 
 def card(screen: str) -> ScreenCard:
-    return load_card(find_screens()[screen])
+    return load(find().screens[screen], ScreenCard)
 
 
 def wells(screen: str) -> pd.DataFrame:
@@ -46,17 +49,12 @@ def wells(screen: str) -> pd.DataFrame:
     one = card(screen)
     paths = fetch(one, shared("data", SCREENS[screen][0]))
     tables = [read_table(path, one.metadata_prefixes, frozenset(one.roles.values())).metadata for path in paths]
-    return add_derived(pd.concat(tables, ignore_index=True), one.derive).replace("", None)
-
-
-def where(metadata: pd.DataFrame, condition: str) -> pd.Series:
-    column, _, value = condition.partition("=")
-    found: pd.Series = metadata[column].astype(str) == value
-    return found
+    return pd.concat(tables, ignore_index=True)
 
 
 def test_the_catalogue_is_what_is_tested_here() -> None:
-    assert set(find_screens()) == set(SCREENS)
+    published = {name for name, path in find().screens.items() if not name.startswith("simulated")}
+    assert published == set(SCREENS)
 
 
 @pytest.mark.parametrize("screen", sorted(SCREENS))
@@ -73,27 +71,31 @@ def test_addresses_are_pinned_and_roles_are_known(screen: str) -> None:
 
 
 @pytest.mark.parametrize("screen", sorted(SCREENS))
-def test_a_card_fits_its_files(screen: str) -> None:
-    _, n_wells, n_controls, n_excluded, n_perturbations, n_genes = SCREENS[screen]
-    metadata, one = wells(screen), card(screen)
-    assert len(metadata) == n_wells
-    assert set(one.roles.values()) <= set(metadata.columns)
-    assert not metadata[[one.roles["plate"], one.roles["well"]]].isna().to_numpy().any()
-    assert not metadata.duplicated([one.roles["plate"], one.roles["well"]]).any()
+def test_a_screen_loads_with_the_counts_of_its_source(screen: str) -> None:
+    folder, n_wells, n_controls, n_left_out, n_perturbations, n_genes, n_features = SCREENS[screen]
+    loaded = load_screen(screen, shared("data", folder))
+    raw, one = wells(screen), card(screen)
+    assert len(raw) == n_wells
+    assert len(loaded.wells) == n_wells - n_left_out
+    assert sum(loaded.dropped.values()) == n_left_out
 
-    controls = pd.concat([where(metadata, text) for text in one.negcon], axis=1).any(axis=1)
-    assert controls.sum() == n_controls
-    excluded = pd.Series(data=False, index=metadata.index)
-    for text in one.exclude:
-        excluded |= where(metadata, text)
-    assert excluded.sum() == n_excluded
-    for text in one.label:
-        assert where(metadata, text.rpartition(":")[0]).sum() > 0
-        assert not (where(metadata, text.rpartition(":")[0]) & controls).any()
-    rest = metadata[~controls & ~excluded]
-    assert rest[one.roles["perturbation"]].nunique() == n_perturbations
+    types = loaded.wells[ROLES["pert_type"]]
+    treated = loaded.wells[types.isin(["trt", "poscon"])]
+    assert (types == "negcon").sum() == n_controls
+    assert len(treated) == len(loaded.wells) - n_controls
+    assert treated[ROLES["perturbation"]].nunique() == n_perturbations
+    assert (ROLES["gene"] in loaded.wells) == (n_genes is not None)
     if n_genes is not None:
-        assert rest[one.roles["gene"]].nunique() == n_genes
+        assert treated[ROLES["gene"]].nunique() == n_genes
+    assert (types == "poscon").any() == bool(one.label)
+
+    assert loaded.embeddings is not None
+    assert loaded.embeddings.metadata.equals(loaded.wells)
+    assert loaded.embeddings.features.shape == (len(loaded.wells), n_features)
+    keys = loaded.wells[[ROLES["plate"], ROLES["well"]]]
+    assert keys.equals(keys.sort_values([ROLES["plate"], ROLES["well"]], ignore_index=True))
+    assert loaded.revision == one.revision
+    assert loaded.licence == one.licence
 
 
 @pytest.mark.parametrize("screen", sorted(UNCHANGED))
@@ -112,21 +114,22 @@ def test_time_points_are_not_mixed() -> None:
     assert plates["48h"] == {"BR00117010", "BR00117011", "BR00117012", "BR00117013"}
 
 
-def test_the_derived_gene_is_the_one_in_the_shared_copy() -> None:
-    given = wells("luad-orf")
-    assert given["Metadata_gene_symbol"].nunique() == 72
-    made = add_derived(given.drop(columns="Metadata_gene_symbol"), card("luad-orf").derive)
-    assert made["Metadata_gene_symbol"].fillna("").tolist() == given["Metadata_gene_symbol"].fillna("").tolist()
+def test_the_derived_gene_is_the_one_in_the_shared_copy(tmp_path: Path) -> None:
+    """The source's files have no gene symbol; the shared copy has one that was joined from elsewhere."""
+    one = card("luad-orf")
+    (path,) = fetch(one, shared("data", SCREENS["luad-orf"][0]))
+    given = read_table(path, one.metadata_prefixes, frozenset())
+    without = tmp_path / "without.parquet"
+    metadata = given.metadata.drop(columns="Metadata_gene_symbol").assign(feature=1.0)
+    metadata.to_parquet(without)
+    made = read_profiles([str(without)], reading(one)).metadata
+    expected = given.metadata["Metadata_gene_symbol"].replace("", None)
+    assert expected.nunique() == 72
+    assert made[ROLES["gene"]].fillna("").tolist() == expected.fillna("").tolist()
 
 
-def test_a_derived_column_needs_its_origin_and_never_replaces_one() -> None:
-    rule = {"Metadata_gene": Derived(column="Metadata_allele", pattern="^([^_]+)_")}
-    metadata = pd.DataFrame({"Metadata_allele": ["KRAS_p.G12D", "EMPTY", None]})
-    assert add_derived(metadata, rule)["Metadata_gene"].tolist()[0] == "KRAS"
-    assert add_derived(metadata, rule)["Metadata_gene"].isna().tolist() == [False, True, True]
-    assert add_derived(metadata.assign(Metadata_gene="given"), rule)["Metadata_gene"].tolist() == ["given"] * 3
-    with pytest.raises(InputError, match=r"no column 'Metadata_allele' to make 'Metadata_gene' from"):
-        add_derived(pd.DataFrame({"Metadata_Well": ["A01"]}), rule)
+def reading(one: ScreenCard) -> Reading:
+    return Reading(columns=one.roles, derive={name: (rule.column, rule.pattern) for name, rule in one.derive.items()})
 
 
 CARD = """
@@ -147,31 +150,31 @@ plate = "Metadata_Plate"
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("title =", "titel =", r"mine\.toml: the key 'title' is wrong \(Field required\)"),
-        ('model = "cellprofiler"', 'model = "cellprofiler"\nextra = 1', r"the key 'extra' is wrong \(Extra inputs"),
-        ("https://example.org/mine/0", "http://example.org/mine/0", r"the key 'files\.0\.url' is wrong"),
-        ("0123456789abcdef0123456789abcdef01234567", "main", r"the key 'revision' is wrong"),
-        ('id = "mine"', 'id = "yours"', r"the id 'yours' is not the file's name"),
-        ('id = "mine"', "id = mine", r"mine\.toml cannot be read as a screen card \(Invalid value.*line 2"),
+        ("title =", "titel =", r"mine\.toml: title: Field required"),
+        ('model = "cellprofiler"', 'model = "cellprofiler"\nextra = 1', r"toml: extra: Extra inputs.*known keys: id"),
+        ("https://example.org/mine/0", "http://example.org/mine/0", r"mine\.toml: files\.0\.url: String should match"),
+        ("0123456789abcdef0123456789abcdef01234567", "main", r"mine\.toml: revision: String should match"),
+        ('id = "mine"', 'id = "yours"', r"mine\.toml: the id must be the file's name, 'mine'"),
+        ('id = "mine"', "id = mine", r"mine\.toml cannot be read as TOML \(Invalid value.*line 2"),
         (
             "[roles]",
             "[derive.Metadata_x]\ncolumn = 'Metadata_y'\npattern = '(a)(b)'\n[roles]",
-            r"'derive\.Metadata_x\.pattern' is wrong .*2 groups and needs one",
+            r"derive\.Metadata_x\.pattern: .*2 groups and needs one",
         ),
         (
             "[roles]",
             "[derive.Metadata_x]\ncolumn = 'Metadata_y'\npattern = '(a'\n[roles]",
-            r"'derive\.Metadata_x\.pattern' is wrong .*no regular expression",
+            r"derive\.Metadata_x\.pattern: .*no regular expression",
         ),
     ],
 )
 def test_a_wrong_card_is_named_with_its_key(tmp_path: Path, old: str, new: str, said: str) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(CARD)
-    assert load_card(path).title == "Mine"
+    assert load(path, ScreenCard).title == "Mine"
     path.write_text(CARD.replace(old, new))
     with pytest.raises(InputError, match=said):
-        load_card(path)
+        load(path, ScreenCard)
 
 
 FILES = {"/a.csv.gz": gzip.compress(b"Metadata_Plate,f\n1,2\n"), "/b.csv.gz": gzip.compress(b"Metadata_Plate,f\n2,3\n")}
@@ -195,7 +198,7 @@ def small_card(server: Server, tmp_path: Path, *, pinned: bool) -> ScreenCard:
         )
         for name, body in FILES.items()
     )
-    return load_card(path).model_copy(update={"files": files})
+    return load(path, ScreenCard).model_copy(update={"files": files})
 
 
 @pytest.mark.parametrize("pinned", [True, False])
@@ -258,5 +261,5 @@ def test_get_knows_its_names() -> None:
 
 def test_get_fetches_a_screen(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = small_card(server, tmp_path, pinned=False)
-    monkeypatch.setattr("phenobench.screens.catalogue.load_card", lambda path: one)
+    monkeypatch.setattr("phenobench.cards.load", lambda path, kind: one)
     assert [path.name for path in data.get("luad-orf")] == ["a.csv.gz", "b.csv.gz"]
