@@ -19,13 +19,13 @@ class _Commands(typer.core.TyperGroup):
     """Commands that end in one sentence and exit code 2 where the input is at fault."""
 
     def invoke(self, ctx: Any) -> Any:
-        from phenobench.errors import InputError
+        from phenobench.errors import InputError, one_line
 
         try:
             return super().invoke(ctx)
         except InputError as error:
             # Not through rich: a path must not be wrapped or coloured in a log.
-            sys.stderr.write(f"phenobench: {error}\n")
+            sys.stderr.write(f"phenobench: {one_line(error)}\n")
             raise typer.Exit(2) from None
 
 
@@ -128,7 +128,7 @@ def run(
     from phenobench.suite import load_suite
 
     suite = load_suite()
-    name = screen or (None if profiles else suite.screen)
+    name = suite.screen if screen is None and not profiles else screen
     _run_and_show(
         Request(
             # With a file of embeddings and no name, the file's own name is the model's.

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from phenobench.errors import unknown
+from phenobench.errors import one_line, unknown
 
 if TYPE_CHECKING:
     from phenobench.pipeline import Done, Report
@@ -88,7 +88,7 @@ def show_report(report: Report) -> None:
         folders = dict.fromkeys(str(done.path.parents[2]) for done in report.done)
         console.print(f"{len(report.done)} results{already} in {escape(', '.join(folders))}", soft_wrap=True)
     for name, reason in report.failed.items():
-        sys.stderr.write(f"phenobench: {name}: {reason}\n")
+        sys.stderr.write(f"phenobench: {one_line(name)}: {one_line(reason)}\n")
 
 
 def _score_table(done: list[Done]) -> Table:

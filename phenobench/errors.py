@@ -13,6 +13,11 @@ class InputError(ValueError):
     """
 
 
+def one_line(message: object) -> str:
+    """A message as one line: names in files may hold line breaks and control characters."""
+    return " ".join("".join(letter if letter.isprintable() else " " for letter in str(message)).split())
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> InputError:
     """The error for a name that is not among ``known``, with the nearest ones suggested."""
     names = sorted(known)

@@ -121,15 +121,16 @@ def _screen(request: Request, cards: Cards) -> Screen:
     if not request.profiles:
         if request.screen is None:
             raise InputError("no screen was named; give one with --screen, or embeddings with --profiles")
-        return load_screen(request.screen, request.root)
+        return load_screen(request.screen, request.root, cards=request.cards)
     profiles = read_profiles(request.profiles, request.reading)
     first = Path(request.profiles[0])
     stem = re.sub(r"[^A-Za-z0-9._+-]+", "-", first.name.split(".")[0]).strip("-.") or "profiles"
     # The names of controls keep their meaning: they are computed from the labels of these wells.
-    own = [name for name in request.models if name != "all" and _is_label(name, cards)]
+    own = [name for name in dict.fromkeys(request.models) if name != "all" and _is_label(name, cards)]
     if len(own) > 1:
         raise InputError(f"--profiles holds the embeddings of one model and {', '.join(own)} were named; give one name")
-    return screen_of(profiles, require_label(request.screen or stem, "screen"), model=own[0] if own else stem)
+    label = require_label(stem if request.screen is None else request.screen, "screen")
+    return screen_of(profiles, label, model=own[0] if own else stem)
 
 
 def _is_label(name: str, cards: Cards) -> bool:
@@ -141,7 +142,11 @@ def _texts(request: Request) -> Profiles | None:
         return None
     columns = {role: name for role, name in request.reading.columns.items() if role == "perturbation"}
     texts = read_profiles([request.texts], Reading(columns=columns, prefixes=request.reading.prefixes, wells=False))
-    texts.role("perturbation")
+    if "perturbation" not in texts.roles:
+        raise InputError(
+            f"{request.texts}: no row has a perturbation (default {ROLES['perturbation']}); "
+            "name the column that both sides share with --column perturbation=NAME"
+        )
     return texts
 
 

@@ -16,8 +16,11 @@ def resolve(target: str, origin: object) -> Any:
     """
     module, _, attribute = target.partition(":")
     try:
-        return getattr(importlib.import_module(module), attribute)
+        found = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(
             f"{origin} names '{target}', which cannot be loaded ({error}); mend the card or install its package"
         ) from error
+    if not callable(found):
+        raise InputError(f"{origin} names '{target}', which is neither a class nor a function; mend the card")
+    return found

@@ -19,8 +19,8 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     monkeypatch.chdir(tmp_path_factory.mktemp("work"))
 
 
-@pytest.fixture
-def annotations(tmp_path: Path) -> Path:
+@pytest.fixture(name="annotations")
+def annotation_folder(tmp_path: Path) -> Path:
     """A folder with one source, ``Trios``, of the pairs within ``TRIOS``."""
     folder = tmp_path / "annotations"
     folder.mkdir()
@@ -33,7 +33,9 @@ def make_screen(seed: int = 0, n_plates: int = 4, n_controls: int = 12, effect: 
     """Profiles with planted truth: each gene is its trio's direction plus its own, every plate adds an offset."""
     rng = np.random.default_rng(seed)
     genes = [gene for trio in TRIOS for gene in trio]
-    trio_effect = {gene: vector for trio, vector in zip(TRIOS, rng.standard_normal((4, 8)), strict=True) for gene in trio}
+    trio_effect = {
+        gene: vector for trio, vector in zip(TRIOS, rng.standard_normal((4, 8)), strict=True) for gene in trio
+    }
     own_effect = dict(zip(genes, 0.2 * rng.standard_normal((12, 8)), strict=True))
     rows = []
     for plate in range(n_plates):

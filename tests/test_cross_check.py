@@ -35,7 +35,7 @@ def test_tools_agree_on_a_real_embedding_and_ties_explain_a_constant(screen_file
         if model == "mine":
             assert check.ours == pytest.approx(check.theirs, abs=1e-5)
     by_tool = {check.tool.split()[0]: check for model, check in checks if model == "constant"}
-    # Positives first among equals: a collapsed embedding is perfect to copairs. A tied block outside a tail: 0 to EFAAR.
+    # Positives first among equals: a collapsed embedding is perfect to copairs. To EFAAR a tied block is in no tail.
     assert by_tool["copairs"].theirs == 1.0
     assert by_tool["copairs"].ours < 0.5
     assert by_tool["EFAAR's"].theirs == 0.0

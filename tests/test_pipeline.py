@@ -176,7 +176,9 @@ def test_normalize_then_score_gives_what_run_gives(tmp_path: Path, screen_file: 
     out = tmp_path / "normalized.parquet"
     assert phenobench("normalize", screen_file, "--steps", "center+tvn", "--out", out).exit_code == 0
     arguments = ("--task", "gene-gene", "--task", "replicate-retrieval", "--annotations", annotations)
-    done = phenobench("score", out, "--model", "again", "--screen", "screen", "--normalization", "center+tvn", *arguments)
+    done = phenobench(
+        "score", out, "--model", "again", "--screen", "screen", "--normalization", "center+tvn", *arguments
+    )
     assert done.exit_code == 0, done.output
     for task in ("gene-gene", "replicate-retrieval"):
         one, two = (read_result(Path(f"results/screen/{m}/center+tvn/{task}.json")) for m in ("mine", "again"))
@@ -221,7 +223,9 @@ def test_a_cell_that_fails_leaves_the_others_done(tmp_path: Path, annotations: P
 
 
 def test_variants_have_files_of_their_own(screen_file: Path, annotations: Path) -> None:
-    run(screen_file, annotations, "--task", "replicate-retrieval", "--variant", "against-all", "--variant", "same-plate")
+    run(
+        screen_file, annotations, "--task", "replicate-retrieval", "--variant", "against-all", "--variant", "same-plate"
+    )
     names = {path.name for path in Path("results/screen/mine/center+tvn").glob("*.json")}
     assert names == {"replicate-retrieval.against-all.json", "replicate-retrieval.same-plate.json"}
     unknown = run(screen_file, annotations, "--task", "replicate-retrieval", "--variant", "same-plates")
@@ -229,7 +233,9 @@ def test_variants_have_files_of_their_own(screen_file: Path, annotations: Path) 
     assert "did you mean same-plate" in unknown.stderr
 
 
-def test_the_suite_file_and_the_environment(screen_file: Path, annotations: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_suite_file_and_the_environment(
+    screen_file: Path, annotations: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Path("benchmark.toml").write_text('tasks = ["replicate-retrieval"]\nnormalizations = ["center"]\nseed = 4\n')
     run(screen_file, annotations)
     assert read_result(Path("results/screen/mine/center/replicate-retrieval.json")).seed == 4

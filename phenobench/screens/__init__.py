@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from phenobench.cards import find, load, read_toml
-from phenobench.errors import unknown
+from phenobench.errors import InputError, unknown
 from phenobench.profiles import ROLES, Profiles
 
 
@@ -43,41 +43,50 @@ class Screen:
     notes: tuple[str, ...] = ()
 
 
-def load_screen(id: str, root: str | Path | None = None) -> Screen:
+def load_screen(id: str, root: str | Path | None = None, *, cards: Path | None = None) -> Screen:
     """Load a screen by name.
 
     Args:
         id: as ``phenobench list screens`` shows it.
         root: a folder that holds the screen's files, in place of a download.
+        cards: a folder of cards that goes before the others.
 
     Raises:
         InputError: the screen is unknown (did you mean), or its files cannot be had.
     """
-    cards = find().screens
-    if id not in cards:
-        raise unknown("screen", id, cards)
-    if read_toml(cards[id]).get("kind") == "simulated":
+    known = find(cards).screens
+    if id not in known:
+        raise unknown("screen", id, known)
+    if read_toml(known[id]).get("kind") == "simulated":
         from phenobench.screens.simulated import SimulatedCard, layout, planted
 
-        card = load(cards[id], SimulatedCard)
+        card = load(known[id], SimulatedCard)
         pairs = {"planted": planted(card)[2]}
         wells = sorted_wells(layout(card)).reset_index(drop=True)
         return Screen(card.id, f"{card.revision}, seed {card.seed}", card.licence, wells, pairs=pairs)
     from phenobench.screens.catalogue import load_profiles_screen
 
-    return load_profiles_screen(cards[id], Path(root) if root is not None else None)
+    return load_profiles_screen(known[id], Path(root) if root is not None else None)
 
 
 def screen_of(profiles: Profiles, id: str, *, revision: str = "", licence: str = "given by path", model: str) -> Screen:
     """The screen that a table of embeddings is of: only wells that can be scored, in a fixed order.
 
     Treated wells without a perturbation and wells marked empty are dropped and counted.
+
+    Raises:
+        InputError: no treated well is left.
     """
     if ROLES["pert_type"] in profiles.metadata:
         profiles = profiles.select((profiles.metadata[ROLES["pert_type"]] != "empty").to_numpy(), "marked empty")
     if ROLES["perturbation"] in profiles.metadata:
         labelled = profiles.metadata[ROLES["perturbation"]].notna().to_numpy()
         profiles = profiles.select(labelled | profiles.negative_controls, "no perturbation label")
+    if not profiles.treated.any():
+        raise InputError(
+            f"no treated well is left of {id}: {int(profiles.negative_controls.sum())} negative controls, left out: "
+            f"{profiles.dropped or 'none'}; check --negcon and --exclude, or name the labels, --column perturbation=NAME"
+        )
     wells = sorted_wells(profiles.metadata)
     order = wells.index.to_numpy()
     wells = wells.reset_index(drop=True)

@@ -341,7 +341,7 @@ def _stain(cells: _Cells, map_: _Map, pick: Pick, rng: np.random.Generator) -> l
     grain = of("grain")
     net = grain * pick("net") + (1 - grain) * pick("sheet")
     body = thick * np.clip(1.18 - of("slope") * away, 0.12, None) * relief
-    er = body * of("ER") * np.clip(0.78 + 0.46 * net, 0.1, None) * (1 - 0.62 * nucleus)
+    er = body * of("ER") * np.clip(0.80 + 0.38 * net, 0.1, None) * (1 - 0.62 * nucleus)
 
     rim = np.clip(1.0 - np.abs(edge - 1.7) * 0.42, 0, 1)
     rim *= rim * np.clip(0.85 + 0.55 * pick("patches"), 0.15, None)

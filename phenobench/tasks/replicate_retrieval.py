@@ -150,7 +150,5 @@ def _warnings(profiles: Profiles, items: pd.DataFrame) -> tuple[str, ...]:
     places = items.groupby("perturbation")["well"].agg(["nunique", "size"])
     fixed = places[places["size"] > 1]
     if len(fixed) and (fixed["nunique"] == 1).mean() > 0.5:
-        found.append(
-            "most perturbations are at one well position on all plates, so position effects raise this score"
-        )
+        found.append("most perturbations are at one well position on all plates, so position effects raise this score")
     return tuple(found)
