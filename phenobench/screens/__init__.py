@@ -85,7 +85,7 @@ def screen_of(profiles: Profiles, id: str, *, revision: str = "", licence: str =
     if not profiles.treated.any():
         raise InputError(
             f"no treated well is left of {id}: {int(profiles.negative_controls.sum())} negative controls, left out: "
-            f"{profiles.dropped or 'none'}; check --negcon and --exclude, or name the labels, --column perturbation=NAME"
+            f"{profiles.dropped or 'none'}; check --negcon and --exclude, or name labels, --column perturbation=NAME"
         )
     wells = sorted_wells(profiles.metadata)
     order = wells.index.to_numpy()

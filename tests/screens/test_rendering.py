@@ -78,13 +78,15 @@ def aspects(images: np.ndarray) -> float:
 
 def spots(images: np.ndarray) -> float:
     """The share of the light of nuclei in the RNA channel that stands out: nucleoli."""
-    plane, inside = of("RNA", images), ndimage.binary_erosion(nuclei(images), np.ones((1, 3, 3)))
+    plane, inside = of("RNA", images), ndimage.binary_erosion(nuclei(images), np.ones((1, 3, 3), dtype=bool))
     return float(np.percentile(plane[inside], 97) / np.median(plane[inside]))
 
 
 def count(images: np.ndarray) -> float:
     return float(
-        np.mean([ndimage.label(mask)[1] for mask in ndimage.binary_opening(nuclei(images), np.ones((1, 5, 5)))])
+        np.mean(
+            [ndimage.label(mask)[1] for mask in ndimage.binary_opening(nuclei(images), np.ones((1, 5, 5), dtype=bool))]
+        )
     )
 
 
@@ -106,7 +108,7 @@ def golgi_distance(images: np.ndarray) -> float:
 def edges(images: np.ndarray) -> float:
     """Border of cells for their area, which jagged outlines have more of."""
     mask = ndimage.gaussian_filter(of("ER", images), (0, 1, 1)) > 12
-    return float((mask ^ ndimage.binary_erosion(mask, np.ones((1, 3, 3)))).sum() / mask.sum())
+    return float((mask ^ ndimage.binary_erosion(mask, np.ones((1, 3, 3), dtype=bool))).sum() / mask.sum())
 
 
 # Parameter -> what must grow with it.
@@ -115,7 +117,8 @@ SEEN: dict[str, Callable[[np.ndarray], float]] = {
     "nucleus eccentricity": aspects,
     "DNA intensity": lambda x: of("DNA", x).mean(),
     "chromatin contrast": lambda x: float(
-        np.std(of("DNA", x)[m := ndimage.binary_erosion(nuclei(x), np.ones((1, 7, 7)))]) / of("DNA", x)[m].mean()
+        np.std(of("DNA", x)[m := ndimage.binary_erosion(nuclei(x), np.ones((1, 7, 7), dtype=bool))])
+        / of("DNA", x)[m].mean()
     ),
     "cell size": lambda x: bodies(x).mean(),
     "cell elongation": aspects,

@@ -33,6 +33,12 @@ from phenobench.screens.simulated_images import field_images
 SCREENS = ("simulated", "simulated-small", "simulated-hard")
 
 
+@pytest.fixture
+def images_kept(tmp_path: Path) -> Path:
+    """A cache of the test's own."""
+    return tmp_path / "images"
+
+
 def card(name: str = "simulated-small", **changes: Any) -> SimulatedCard:
     return load(find().screens[name], SimulatedCard).model_copy(update=changes)
 
@@ -188,10 +194,10 @@ def test_a_well_is_the_same_in_any_order_and_any_process() -> None:
         assert done.stdout.decode().strip() == str([hashlib.sha256(field.tobytes()).hexdigest() for field in fields])
 
 
-def test_images_come_in_the_order_of_the_wells_asked_for(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_come_in_the_order_of_the_wells_asked_for(images_kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PHENOBENCH_WORKERS", "1")
     wells = layout(tiny()).sample(frac=0.5, random_state=0)
-    got = list(field_images(tiny(), wells, own_cache))
+    got = list(field_images(tiny(), wells, images_kept))
     assert [(position, site) for position, site, _ in got] == [(i, s) for i in range(len(wells)) for s in (1, 2)]
     for position, site, image in got:
         assert image.dtype == np.uint8
@@ -204,61 +210,61 @@ def plate_files(cache: Path) -> list[Path]:
 
 
 def test_workers_make_the_same_files_and_what_is_there_is_read(
-    own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images_kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wells = layout(tiny())
-    for number, cache in (("1", own_cache), ("2", tmp_path / "two")):
+    for number, cache in (("1", images_kept), ("2", tmp_path / "two")):
         monkeypatch.setenv("PHENOBENCH_WORKERS", number)
         assert len(list(field_images(tiny(), wells, cache))) == 2 * len(wells)
-    one, two = plate_files(own_cache), plate_files(tmp_path / "two")
+    one, two = plate_files(images_kept), plate_files(tmp_path / "two")
     assert [path.name for path in one] == ["batch1-plate1.npy", "batch1-plate2.npy"]
     assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
-    assert not list(own_cache.rglob("*.tmp"))
+    assert not list(images_kept.rglob("*.tmp"))
 
     before = [path.stat().st_mtime_ns for path in one]
-    list(field_images(tiny(), wells, own_cache))
+    list(field_images(tiny(), wells, images_kept))
     assert [path.stat().st_mtime_ns for path in one] == before
 
 
 def test_only_the_plates_asked_for_are_rendered_and_a_damaged_one_again(
-    own_cache: Path, monkeypatch: pytest.MonkeyPatch
+    images_kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PHENOBENCH_WORKERS", "1")
     wells = layout(tiny())
     second = wells[wells["Metadata_Plate"] == "batch1-plate2"]
-    list(field_images(tiny(), second, own_cache))
-    (path,) = plate_files(own_cache)
+    list(field_images(tiny(), second, images_kept))
+    (path,) = plate_files(images_kept)
     whole = path.read_bytes()
     for damaged in (whole[: len(whole) // 2], whole[:20], b"", b"not an array" * 9):
         path.write_bytes(damaged)
-        list(field_images(tiny(), second, own_cache))
+        list(field_images(tiny(), second, images_kept))
         assert path.read_bytes() == whole
 
 
-def test_another_strength_is_another_folder(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_strength_is_another_folder(images_kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PHENOBENCH_WORKERS", "1")
     strong = tiny().model_copy(update={"phenotype": tiny().phenotype.model_copy(update={"complex": 4.0})})
     for one in (tiny(), strong, tiny().model_copy(update={"title": "renamed"})):
         wells = layout(one)
-        next(field_images(one, wells[wells["Metadata_Plate"] == "batch1-plate1"], own_cache))
-    assert len(plate_files(own_cache)) == 2
+        next(field_images(one, wells[wells["Metadata_Plate"] == "batch1-plate1"], images_kept))
+    assert len(plate_files(images_kept)) == 2
 
 
 def test_a_well_that_is_not_there_and_a_strange_number_of_workers_are_refused(
-    own_cache: Path, monkeypatch: pytest.MonkeyPatch
+    images_kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wells = layout(tiny())
     with pytest.raises(InputError, match="has no well Z99"):
-        next(field_images(tiny(), wells.assign(Metadata_Well="Z99"), own_cache))
+        next(field_images(tiny(), wells.assign(Metadata_Well="Z99"), images_kept))
     monkeypatch.setenv("PHENOBENCH_WORKERS", "many")
     with pytest.raises(InputError, match="PHENOBENCH_WORKERS is 'many'"):
-        next(field_images(tiny(), wells, own_cache))
+        next(field_images(tiny(), wells, images_kept))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_a_run_that_is_cut_keeps_finished_plates_and_leaves_no_half_one(
-    own_cache: Path, tmp_path: Path, sent: signal.Signals
+    images_kept: Path, tmp_path: Path, sent: signal.Signals
 ) -> None:
     script = tmp_path / "script.py"
     script.write_text(
@@ -269,10 +275,10 @@ def test_a_run_that_is_cut_keeps_finished_plates_and_leaves_no_half_one(
         "    list(field_images(card(), layout(card()), Path(sys.argv[1])))\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), "PHENOBENCH_WORKERS": "2"}
-    command = [sys.executable, str(script), str(own_cache)]
+    command = [sys.executable, str(script), str(images_kept)]
     with subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.PIPE) as process:
         end = time.monotonic() + 120
-        while not plate_files(own_cache) and time.monotonic() < end and process.poll() is None:
+        while not plate_files(images_kept) and time.monotonic() < end and process.poll() is None:
             time.sleep(0.02)
         if sent == signal.SIGINT:
             os.killpg(process.pid, sent)  # as Ctrl-C reaches the whole group
@@ -284,10 +290,10 @@ def test_a_run_that_is_cut_keeps_finished_plates_and_leaves_no_half_one(
         while _group_lives(process.pid) and time.monotonic() < end:
             time.sleep(0.05)
         assert not _group_lives(process.pid)
-    finished = plate_files(own_cache)
+    finished = plate_files(images_kept)
     assert 1 <= len(finished) < 4
     if sent == signal.SIGINT:
-        assert not list(own_cache.rglob("*.tmp"))
+        assert not list(images_kept.rglob("*.tmp"))
     for path in finished:
         assert np.load(path, mmap_mode="r").shape == (70, 2, 6, 256, 256)
 
