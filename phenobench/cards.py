@@ -36,15 +36,31 @@ class ModelCard(Card):
     """``models/<id>.toml``.
 
     ``input`` says what becomes profiles: the screen's ``labels`` (with the ``annotations`` too),
-    which the adapter turns into features, or the ``profiles`` that the screen brings, which need
-    no adapter.
+    which the adapter turns into features, its ``images``, or the ``profiles`` that the screen
+    brings, which need no adapter.
+
+    Attributes:
+        adapter: a function of labels (see ``models.controls``), or a subclass of ``ImageAdapter``.
+        status: whether weights are published, or why none are needed.
+        trained: the adapter needs weights.
+        channels: the channels by name and in order; none where any will do.
+        crop: side of the square that the model looks at; none for whole fields.
+        precision: what the network computes in.
+        parameters: sizes of a network that is built without weights; what they may be is the adapter's.
+        paper: where the model is described.
     """
 
     adapter: str | None = Field(default=None, pattern=r"^[\w.]+:\w+$")
-    input: Literal["labels", "annotations", "profiles"]
-    status: Literal["control", "precomputed"]
+    input: Literal["labels", "annotations", "images", "profiles"]
+    status: Literal["control", "precomputed", "no weights needed", "weights not published"]
     revision: str
     licence: str
+    trained: bool = False
+    channels: tuple[str, ...] | None = None
+    crop: int | None = Field(default=None, ge=1)
+    precision: Literal["float32", "bfloat16"] = "float32"
+    parameters: Mapping[str, int | float] = {}
+    paper: str | None = None
 
 
 class TaskCard(Card):

@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from phenobench.reading import Reading
-    from phenobench.request import Request
+    from phenobench.request import Request, Weights
 
 _HELP = "Score Cell Painting embeddings, with exact chance, intervals, controls and provenance."
 
@@ -39,6 +39,8 @@ app = typer.Typer(
 )
 data_app = typer.Typer(help="Fetch data sets and annotations.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+screen_app = typer.Typer(help="Look at a screen.", no_args_is_help=True)
+app.add_typer(screen_app, name="screen")
 
 Models = Annotated[
     list[str] | None, typer.Option("--model", help="A model's id, or 'all'; with --profiles a free label. Repeats.")
@@ -49,7 +51,10 @@ Normalizations = Annotated[
     typer.Option("--normalization", help="A named chain ('center+tvn' is one, then the other), or 'all'. Repeats."),
 ]
 Variants = Annotated[list[str] | None, typer.Option("--variant", help="A variant of the tasks that have it. Repeats.")]
-Screens = Annotated[str | None, typer.Option("--screen", help="A screen's id; with --profiles a free label.")]
+Screens = Annotated[
+    str | None,
+    typer.Option("--screen", help="A screen's id, or a folder with screen.csv; with --profiles a free label."),
+]
 Results = Annotated[Path | None, typer.Option("--results", help="Where results go.")]
 AnnotationFolder = Annotated[
     Path | None,
@@ -96,6 +101,12 @@ Nan = Annotated[
 ]
 
 
+WeightsOption = Annotated[
+    str | None, typer.Option("--weights", help="A file of weights for the image models, or 'random'.")
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps: where image models run.")]
+
+
 @app.command()
 def run(
     model: Models = None,
@@ -113,6 +124,8 @@ def run(
     seed: Seed = None,
     cards: CardFolder = None,
     overwrite: Overwrite = False,
+    weights: WeightsOption = None,
+    device: Device = "auto",
     cross_check: Annotated[
         bool, typer.Option("--cross-check", help="Score again with the field's own tool, and show the difference.")
     ] = False,
@@ -148,6 +161,8 @@ def run(
             seed=suite.seed if seed is None else seed,
             cards=cards,
             overwrite=overwrite,
+            weights=_weights(weights),
+            device=device,
             cross_check=cross_check,
         )
     )
@@ -227,6 +242,58 @@ def normalize(
     show_steps(done, out)
 
 
+@app.command()
+def embed(
+    model: Annotated[str, typer.Option("--model", help="An image model's id.")],
+    screen: Annotated[str, typer.Option("--screen", help="A screen's id, or a folder with screen.csv.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder to write one parquet file a plate to.")],
+    weights: WeightsOption = None,
+    device: Device = "auto",
+    seed: Seed = None,
+    cards: CardFolder = None,
+) -> None:
+    """Turn images into well-level profiles, one file a plate; plates that are there are kept."""
+    from phenobench.display import run_progress, show_messages
+    from phenobench.request import Request
+    from phenobench.suite import load_suite
+
+    show_messages()
+    suite = load_suite()
+    request = Request(
+        models=(model,),
+        tasks=(),
+        normalizations=(),
+        results=suite.results,
+        screen=screen,
+        root=suite.root(screen),
+        seed=suite.seed if seed is None else seed,
+        cards=cards,
+        weights=_weights(weights),
+        device=device,
+    )
+    from phenobench.pipeline import embed_images
+
+    with run_progress() as watch:
+        profiles = embed_images(request, out, watch)
+    typer.echo(f"{len(profiles)} wells, {profiles.features.shape[1]} features in {out}")
+
+
+@screen_app.command("preview")
+def screen_preview(
+    screen: Annotated[str, typer.Argument(help="A screen's id, or a folder with screen.csv.")],
+    out: Annotated[Path, typer.Option("--out", help="The PNG file to write.")],
+) -> None:
+    """A montage of fields by channel and plate, so that one can see what is scored."""
+    from phenobench.display import show_messages
+    from phenobench.screens import load_screen
+    from phenobench.screens.preview import preview
+    from phenobench.suite import load_suite
+
+    show_messages()
+    preview(load_screen(screen, load_suite().root(screen)), out)
+    typer.echo(out)
+
+
 @app.command("list")
 def list_things(
     what: Annotated[str, typer.Argument(help="models, tasks, screens, normalizations or annotations.")],
@@ -267,17 +334,28 @@ def data_get(name: Annotated[str, typer.Argument(help="'annotations', or the id 
 
 
 def _run_and_show(request: Request) -> None:
-    from phenobench.display import cell_progress, show_messages, show_report
+    from phenobench.display import run_progress, show_messages, show_report
 
     show_messages()
     # The imports of the pipeline take seconds; errors in the options above come before them.
     from phenobench.pipeline import run as run_pipeline
 
-    with cell_progress() as progress:
-        report = run_pipeline(request, progress)
+    with run_progress() as watch:
+        report = run_pipeline(request, watch)
     show_report(report)
     if report.failed:
         raise typer.Exit(2)
+
+
+def _weights(given: str | None) -> Weights:
+    from phenobench.errors import InputError
+    from phenobench.request import Weights
+
+    if given is None or given == "random":
+        return Weights(random=given is not None)
+    if not Path(given).is_file():
+        raise InputError(f"--weights {given}: there is no such file; give a path, or 'random'")
+    return Weights(path=Path(given))
 
 
 def _reading(

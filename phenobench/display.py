@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from rich.table import Table
 from phenobench.errors import one_line, unknown
 
 if TYPE_CHECKING:
-    from phenobench.pipeline import Done, Report
+    from phenobench.pipeline import Done, Report, Watch
     from phenobench.profiles import Profiles
     from phenobench.results import Result
     from phenobench.tasks.outcome import Check
@@ -25,46 +26,46 @@ if TYPE_CHECKING:
 _CONTROL_NOTE = "controls (grey) show what a task gives for nothing and at best; they are no models"
 
 
+class _Stderr(logging.Handler):
+    """Writes to what stderr is now, which may be another stream than when the handler was made."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(self.format(record) + "\n")
+
+
 def show_messages() -> None:
     """Let the package's log (what is fetched, under which licence) reach stderr."""
     logger = logging.getLogger("phenobench")
     if not logger.handlers:
-        handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        logger.addHandler(handler)
+        logger.addHandler(_Stderr())
         logger.setLevel(logging.INFO)
 
 
 @contextmanager
-def cell_progress() -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr with cells done, rate and time left; it goes when the run ends."""
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+def run_progress() -> Iterator[Watch]:
+    """Bars on stderr with what is done, rate and time left; they go when the run ends."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    from phenobench.pipeline import Watch
 
     console = Console(stderr=True)
     columns = (
-        TextColumn("scoring"),
+        TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("scoring", total=None, rate="")
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        tasks: dict[str, TaskID] = {}
 
-        def progress(done: int, total: int) -> None:
-            speed = bar.tasks[0].speed
-            bar.update(task, completed=done, total=total, rate=f"{speed:.1f}/s" if speed else "")
+        def show(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(what, total=total, rate="")
+            task = next(task for task in bars.tasks if task.id == tasks[what])
+            bars.update(tasks[what], completed=done, total=total, rate=f"{task.speed:.1f}/s" if task.speed else "")
 
-        yield progress
+        yield Watch(partial(show, "scoring cells"), partial(show, "embedding wells"))
 
 
 def show_report(report: Report) -> None:
@@ -102,7 +103,7 @@ def _score_table(done: list[Done]) -> Table:
         title=title, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD, pad_edge=False
     )
     table.add_column("metric", overflow="fold")
-    table.add_column("model", overflow="fold", min_width=10)
+    table.add_column("model", overflow="fold", min_width=16)
     if len(names) > 1:
         table.add_column("normalization", overflow="fold")
     for column in ("value", "95 % interval", "chance", results[0].scores[0].unit):
@@ -114,9 +115,9 @@ def _score_table(done: list[Done]) -> Table:
                 if (score.metric, score.subset) == (metric, subset):
                     table.add_row(
                         escape(label),
-                        f"[dim]{escape(result.model.id)}[/dim]"
+                        f"[dim]{escape(result.model.label)}[/dim]"
                         if result.model.status == "control"
-                        else escape(result.model.id),
+                        else escape(result.model.label),
                         *([escape(result.normalization.name)] if len(names) > 1 else []),
                         f"{score.value:.3f}",
                         f"{score.ci_low:.3f} to {score.ci_high:.3f}{'*' if score.too_few else ' '}",
@@ -137,7 +138,7 @@ def _check_table(checks: list[tuple[Done, Check]]) -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     for done, check in checks:
         table.add_row(
-            escape(done.result.model.id),
+            escape(done.result.model.label),
             escape(check.metric if check.subset == "all" else f"{check.metric} {check.subset}"),
             escape(check.tool),
             f"{check.ours:.5f}",
@@ -164,7 +165,7 @@ def _print_notes(console: Console, results: list[Result]) -> None:
         console.print(f"[dim]{_CONTROL_NOTE}[/dim]")
     # Controls are strange by design; what is said of them would hide what is said of a model.
     measured = [result for result in results if result.model.status != "control"]
-    for warning, models in _by_reason((r.model.id, warning) for r in measured for warning in r.warnings).items():
+    for warning, models in _by_reason((r.model.label, warning) for r in measured for warning in r.warnings).items():
         console.print(f"[yellow]note[/yellow] {escape(warning)} [dim]({escape(', '.join(models))})[/dim]")
     for reason, subsets in _by_reason(pair for result in results for pair in result.skipped.items()).items():
         console.print(f"[yellow]skipped[/yellow] {escape(', '.join(subsets))}: {escape(reason)}")

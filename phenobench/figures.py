@@ -86,7 +86,7 @@ def _panel(axis: Axes, models: Sequence[Result], metric: str, subset: str) -> No
             axis.plot([score.chance] * 2, [place - 0.35, place + 0.35], color=_CHANCE, linewidth=1.2)
     worse = "" if all(score.higher_is_better for one in models for score in one.scores) else " (lower is better)"
     axis.set_title(metric + ("" if subset == "all" else f" {subset}") + worse, fontsize=8)
-    axis.set_yticks(range(len(models)), [one.model.id for one in models], fontsize=8)
+    axis.set_yticks(range(len(models)), [one.model.label for one in models], fontsize=8)
     axis.set_ylim(len(models) - 0.5, -0.5)
     axis.tick_params(axis="x", labelsize=7)
     axis.set_xlim(left=0.0)

@@ -33,11 +33,19 @@ from phenobench.results import (
     write_result,
 )
 from phenobench.screens import Screen, load_screen, screen_of
-from phenobench.sources import Embedded, embedded
+from phenobench.sources import Embedded, embedded, embedding_key, image_model
 from phenobench.tasks.outcome import Check, Inputs, Outcome
 
-# Called after each cell with the cells done and the cells there are.
-Progress = Callable[[int, int], None]
+
+@dataclass(frozen=True)
+class Watch:
+    """Who is told how far a run is: ``scoring`` with cells done and in all, ``embedding`` with wells."""
+
+    scoring: Callable[[int, int], None] = lambda done, total: None
+    embedding: Callable[[int, int], None] = lambda done, total: None
+
+
+_UNWATCHED = Watch()
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,7 @@ class _Setting:
     shared: Mapping[str, Any]
 
 
-def run(request: Request, progress: Progress = lambda done, total: None) -> Report:
+def run(request: Request, watch: Watch = _UNWATCHED) -> Report:
     """Score every cell of a request; what is there already and follows from the same inputs is kept.
 
     Raises:
@@ -97,7 +105,7 @@ def run(request: Request, progress: Progress = lambda done, total: None) -> Repo
     @lru_cache(maxsize=1)
     def of_model(model: str) -> Embedded:
         card = next(cell.card for cell in cells if cell.model == model)
-        return embedded(model, card, screen, texts, setting.annotations.pairs, request.seed)
+        return embedded(model, card, screen, texts, setting.annotations.pairs, request, watch.embedding)
 
     @lru_cache(maxsize=1)
     def normalized(model: str, name: str) -> Profiles:
@@ -105,23 +113,38 @@ def run(request: Request, progress: Progress = lambda done, total: None) -> Repo
         return profiles if request.scored_as else normalize(profiles, name)
 
     for number, cell in enumerate(cells):
-        progress(number, len(cells))
+        watch.scoring(number, len(cells))
         try:
             embedding = of_model(cell.model)
             done.append(_score(cell, setting, embedding, partial(normalized, cell.model, cell.normalization)))
         except InputError as error:
             (failed if cell.wanted else skipped)[cell.name] = str(error)
-    progress(len(cells), len(cells))
+    watch.scoring(len(cells), len(cells))
     if not done and not failed:
         raise InputError(f"nothing could be scored: {next(iter(skipped.values()))}")
     return Report(tuple(done), skipped, failed)
+
+
+def embed_images(request: Request, out: Path, watch: Watch = _UNWATCHED) -> Profiles:
+    """Embed a screen with an image model: one file of profiles a plate in ``out``, nothing else.
+
+    Raises:
+        InputError: the model takes no images, the screen has none, or ``out`` holds other embeddings.
+    """
+    from phenobench.embedding import embed
+
+    cards = find(request.cards)
+    screen = _screen(request, cards)
+    card = cards.model(request.models[0])
+    adapter = image_model(card, screen, request)
+    return embed(screen, adapter, out, embedding_key(screen, card, adapter), watch.embedding)
 
 
 def _screen(request: Request, cards: Cards) -> Screen:
     if not request.profiles:
         if request.screen is None:
             raise InputError("no screen was named; give one with --screen, or embeddings with --profiles")
-        return load_screen(request.screen, request.root, cards=request.cards)
+        return load_screen(request.screen, request.root, cards=request.cards, reading=request.reading)
     profiles = read_profiles(request.profiles, request.reading)
     first = Path(request.profiles[0])
     stem = re.sub(r"[^A-Za-z0-9._+-]+", "-", first.name.split(".")[0]).strip("-.") or "profiles"
@@ -165,7 +188,7 @@ def _setting(request: Request, cards: Cards, screen: Screen, texts: Profiles | N
         "screen": {
             "id": screen.id,
             "revision": screen.revision,
-            "sha256": provenance.wells_sha256(wells),
+            "sha256": provenance.screen_sha256(wells, screen.images_sha256),
             "n_wells": len(wells),
             "n_plates": len(plates),
             "n_perturbations": int(perturbations),
@@ -188,7 +211,7 @@ def _score(cell: Cell, setting: _Setting, embedding: Embedded, normalized: Calla
     protocol = validate(task.variants[cell.variant], resolve(task.protocol, card_path), card_path)
     inputs = _inputs(cell, setting, embedding, protocol.model_dump(mode="json"))
     variant = None if cell.label == task.default else cell.label
-    path = result_path(request.results, setting.screen.id, embedding.folder, cell.normalization, task.id, variant)
+    path = result_path(request.results, setting.screen.id, embedding.info.label, cell.normalization, task.id, variant)
     skipped = dict(setting.annotations.skipped) if "gene" in task.needs else {}
     mark = fingerprint({**inputs, "normalization": cell.normalization, "unavailable": skipped})
     cross_check = task.cross_check if request.cross_check else None
@@ -237,7 +260,7 @@ def _inputs(cell: Cell, setting: _Setting, embedding: Embedded, protocol: Mappin
         **setting.shared,
         "annotations": setting.shared["annotations"] if uses_pairs else {},
         "texts": setting.shared["texts"] if "texts" in task.needs else None,
-        "model": embedding.info,
+        "model": embedding.info.model_dump(mode="json"),
         "task": {"id": task.id, "version": task.version, "variant": cell.label, "protocol": protocol},
     }
 

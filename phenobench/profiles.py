@@ -44,6 +44,7 @@ class Profiles:
         steps: what normalization did so far, one record a step (see ``normalization.py``).
         dropped: wells left out on the way here, counted by reason.
         notes: what a reader of the scores should know about these profiles.
+        key: the hash of what the features were computed from; empty where that is not known.
 
     Raises:
         InputError: the shapes do not fit, a name occurs twice, or a feature is NaN or infinite.
@@ -55,6 +56,7 @@ class Profiles:
     steps: tuple[Mapping[str, Any], ...] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    key: str = ""
 
     def __post_init__(self) -> None:
         features = _as_float32(self.features)
@@ -197,7 +199,9 @@ class Profiles:
         features = self.features[order.to_numpy()]
         for name, column in zip(self.feature_names, features.T, strict=True):
             table = table.append_column(name, pa.array(np.ascontiguousarray(column)))
-        record = {"steps": list(self.steps), "dropped": dict(self.dropped), "notes": list(self.notes)}
+        record: dict[str, Any] = {"steps": list(self.steps), "dropped": dict(self.dropped), "notes": list(self.notes)}
+        if self.key:
+            record["key"] = self.key
         table = table.replace_schema_metadata({PROVENANCE_KEY: json.dumps(record, sort_keys=True).encode()})
         with atomic(Path(path)) as temporary:
             pq.write_table(table, temporary, compression="zstd")

@@ -31,6 +31,12 @@ def wells_sha256(wells: pd.DataFrame) -> str:
     return hashlib.sha256("\n".join(["\t".join(columns), *lines]).encode()).hexdigest()
 
 
+def screen_sha256(wells: pd.DataFrame, images: str | None) -> str:
+    """The hash of a screen's wells, and of its images where it has some."""
+    labels = wells_sha256(wells)
+    return text_sha256(labels, images) if images else labels
+
+
 def features_sha256(features: np.ndarray, names: tuple[str, ...]) -> str:
     """The hash of an embedding: names and float32 values, rows in the order of the screen's wells."""
     digest = hashlib.sha256("\t".join(names).encode())

@@ -89,7 +89,38 @@ def read_profiles(paths: Sequence[str], reading: Reading) -> Profiles:
         dropped["NaN or infinite features"] = int((~keep).sum())
         metadata = metadata[keep]
     record = table.record
-    return Profiles(metadata, features, names, record.steps, dropped, (*record.notes, *notes, *taken))
+    return Profiles(metadata, features, names, record.steps, dropped, (*record.notes, *notes, *taken), record.key)
+
+
+def read_wells(table: pd.DataFrame, path: Path, reading: Reading) -> tuple[pd.DataFrame, np.ndarray, dict[str, int]]:
+    """The wells of a table with several rows a well: one row a well, the well of each row, and what was excluded.
+
+    The well of a row is its place among the wells, -1 where it was excluded; exclusions are counted in rows.
+
+    Raises:
+        InputError: as ``read_profiles``, or the rows of a well differ.
+    """
+    origin = _Origin([path], np.array([len(table)]))
+    metadata = _assign_roles(table, reading, str(path))
+    metadata, _ = _assign_types(metadata, table, reading, str(path))
+    keep, dropped = _exclude(table, metadata, reading.exclude, str(path))
+    metadata = metadata[keep]
+    metadata = metadata.assign(
+        **{ROLES["well"]: normalize_wells(metadata[ROLES["well"]], lambda row: origin.row(int(metadata.index[row])))}
+    )
+    keys = [ROLES[role] for role in ("source", "plate", "well") if ROLES[role] in metadata]
+    code = metadata.groupby(keys, sort=True, dropna=False).ngroup().to_numpy()
+    first = metadata.iloc[np.unique(code, return_index=True)[1]]
+    for name in metadata.columns:
+        differing = metadata[name].fillna("").to_numpy() != first[name].fillna("").to_numpy()[code]
+        if differing.any():
+            raise InputError(
+                f"{origin.row(int(metadata.index[int(differing.argmax())]))} differs from an earlier row of its well "
+                f"in {name}; give all rows of a well the same"
+            )
+    rows = np.full(len(table), -1)
+    rows[keep] = code
+    return _check_wells(first, origin).reset_index(drop=True), rows, dropped
 
 
 @dataclass(frozen=True)

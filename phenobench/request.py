@@ -18,6 +18,14 @@ ALL = "all"
 
 
 @dataclass(frozen=True)
+class Weights:
+    """What image models are made from: a file, random numbers, or what there is."""
+
+    path: Path | None = None
+    random: bool = False
+
+
+@dataclass(frozen=True)
 class Request:
     """A run as asked for.
 
@@ -37,6 +45,8 @@ class Request:
         seed: of controls, resamples and splits.
         cards: a folder of cards that goes before the others.
         overwrite: replace results of another identity.
+        weights: what image models are made from.
+        device: where image models run.
         cross_check: compute each score with the field's own tool as well, where there is one.
         scored_as: the label of a normalization that was done before; nothing is normalized then.
     """
@@ -56,6 +66,8 @@ class Request:
     seed: int = 0
     cards: Path | None = None
     overwrite: bool = False
+    weights: Weights = field(default_factory=Weights)
+    device: str = "auto"
     cross_check: bool = False
     scored_as: str | None = None
     normalizations_asked: bool = False
@@ -133,13 +145,16 @@ def _models(wanted: Sequence[str], cards: Cards, screen: Screen) -> list[tuple[s
         if name == ALL:
             if screen.model is not None:
                 found[screen.model] = known.get(screen.model)
-            found.update({name: card for name, card in known.items() if card.input != "profiles"})
+            takes = {"labels", "annotations"} | ({"images"} if screen.images is not None else set())
+            found.update({name: card for name, card in known.items() if card.input in takes})
         elif name == screen.model:
             found[require_label(name, "model")] = known.get(name)
         elif name not in known:
             raise unknown("model", name, [*known, *filter(None, [screen.model])])
         elif known[name].input == "profiles":
             raise InputError(f"the screen {screen.id} does not bring embeddings of {name}; give them with --profiles")
+        elif known[name].input == "images" and screen.images is None:
+            raise InputError(f"{name} embeds images and the screen {screen.id} has none; name another with --screen")
         else:
             found[name] = known[name]
     return list(found.items())

@@ -22,6 +22,9 @@ SCHEMA_VERSION = 1
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
 
 
+WeightsKind = Literal["official", "trained", "demo", "random", "precomputed"]
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -29,7 +32,7 @@ class _Part(BaseModel):
 class Weights(_Part):
     """What the features came from; the hash is of weights, precomputed features or a control's definition."""
 
-    kind: Literal["official", "trained", "demo", "random", "precomputed"]
+    kind: WeightsKind
     sha256: str
 
 
@@ -41,6 +44,13 @@ class ModelInfo(_Part):
     status: str
     weights: Weights
     n_features: int
+
+    @property
+    def label(self) -> str:
+        """The id, with ``@`` and the kind of weights where they are not the official ones (or their hash)."""
+        kind = self.weights.kind
+        suffix = self.weights.sha256[:8] if kind == "trained" else kind
+        return self.id if kind in ("official", "precomputed") else f"{self.id}@{suffix}"
 
 
 class TaskInfo(_Part):

@@ -1,10 +1,10 @@
-"""Where the profiles of a cell come from: the screen's own embeddings, or a control."""
+"""Where the profiles of a cell come from: the screen's own embeddings, a control, or an image model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,9 +12,15 @@ import pandas as pd
 from phenobench import provenance
 from phenobench.cards import ModelCard
 from phenobench.errors import InputError
+from phenobench.files import cache_dir
 from phenobench.profiles import ROLES, Profiles
 from phenobench.registry import resolve
+from phenobench.request import Request
+from phenobench.results import ModelInfo, Weights, WeightsKind
 from phenobench.screens import Screen
+
+if TYPE_CHECKING:
+    from phenobench.models.adapter import ImageAdapter
 
 
 @dataclass(frozen=True)
@@ -22,17 +28,15 @@ class Embedded:
     """A model's profiles of a screen's wells, before normalization.
 
     Attributes:
-        profiles: rows as in the screen's wells.
+        profiles: rows as in the screen's wells, but for wells without an image.
         texts: the other modality in the model's space.
         info: what a result says of the model.
-        folder: the model's folder in results.
         control: made from labels.
     """
 
     profiles: Profiles
     texts: Profiles | None
-    info: Mapping[str, Any]
-    folder: str
+    info: ModelInfo
     control: bool
 
 
@@ -42,34 +46,38 @@ def embedded(
     screen: Screen,
     texts: Profiles | None,
     pairs: Mapping[str, np.ndarray],
-    seed: int,
+    request: Request,
+    progress: Callable[[int, int], None],
 ) -> Embedded:
     """The profiles of a model on a screen.
 
     Args:
         model: the card's id, or the label of the screen's own embeddings.
         card: None where the label has none.
-        screen: brings wells, and may bring embeddings.
+        screen: brings wells, and embeddings or images.
         texts: the other modality, if any.
         pairs: annotated gene pairs, for controls that use them.
-        seed: of controls.
+        request: has the seed, the weights and the device.
+        progress: wells embedded and wells in all.
 
     Raises:
         InputError: the screen does not have what the model needs.
     """
     if card is None or card.input == "profiles":
         return _given(model, card, screen, texts)
-    return _control(card, screen, texts, pairs, seed)
+    if card.input == "images":
+        return _from_images(card, screen, texts, request, progress)
+    return _control(card, screen, texts, pairs, request.seed)
 
 
-def _info(model: str, card: ModelCard | None, kind: str, sha256: str, profiles: Profiles) -> dict[str, Any]:
-    return {
-        "id": model,
-        "revision": card.revision if card else "given by path",
-        "status": card.status if card else "precomputed",
-        "weights": {"kind": kind, "sha256": sha256},
-        "n_features": profiles.features.shape[1],
-    }
+def _info(model: str, card: ModelCard | None, kind: WeightsKind, sha256: str, profiles: Profiles) -> ModelInfo:
+    return ModelInfo(
+        id=model,
+        revision=card.revision if card else "given by path",
+        status=card.status if card else "precomputed",
+        weights=Weights(kind=kind, sha256=sha256),
+        n_features=profiles.features.shape[1],
+    )
 
 
 def _given(model: str, card: ModelCard | None, screen: Screen, texts: Profiles | None) -> Embedded:
@@ -77,7 +85,7 @@ def _given(model: str, card: ModelCard | None, screen: Screen, texts: Profiles |
     if profiles is None:
         raise InputError(f"the screen {screen.id} brings no embeddings; give them with --profiles")
     digest = provenance.features_sha256(profiles.features, profiles.feature_names)
-    return Embedded(profiles, texts, _info(model, card, "precomputed", digest, profiles), model, control=False)
+    return Embedded(profiles, texts, _info(model, card, "precomputed", digest, profiles), control=False)
 
 
 def _control(
@@ -100,6 +108,44 @@ def _control(
     # A control is fixed by its definition; its features follow from the labels and the seed.
     digest = provenance.text_sha256(card.id, card.revision)
     info = _info(card.id, card, "precomputed", digest, profiles)
-    return Embedded(
-        profiles, None if texts is None else Profiles(texts.metadata, features[n:]), info, card.id, control=True
+    return Embedded(profiles, None if texts is None else Profiles(texts.metadata, features[n:]), info, control=True)
+
+
+def _from_images(
+    card: ModelCard, screen: Screen, texts: Profiles | None, request: Request, progress: Callable[[int, int], None]
+) -> Embedded:
+    from phenobench.embedding import embed
+
+    adapter = image_model(card, screen, request)
+    key = embedding_key(screen, card, adapter)
+    folder = cache_dir() / "embeddings" / f"{card.id}-{key[:24]}"
+    profiles = embed(screen, adapter, folder, key, progress)
+    info = _info(card.id, card, adapter.weights_kind, adapter.weights_sha256, profiles)
+    return Embedded(profiles, texts, info, control=False)
+
+
+def image_model(card: ModelCard, screen: Screen, request: Request) -> ImageAdapter:
+    """The model that a run asks for: with the weights it names, else random ones, since no others are there yet."""
+    from phenobench.models import load_adapter
+
+    if screen.images is None:
+        raise InputError(f"{card.id} embeds images and the screen {screen.id} has none; name another with --screen")
+    return load_adapter(
+        card,
+        weights=request.weights.path if card.trained else None,
+        random_init=request.seed if card.trained and request.weights.path is None else None,
+        device=request.device,
+        channels=screen.channels,
+    )
+
+
+def embedding_key(screen: Screen, card: ModelCard, adapter: ImageAdapter) -> str:
+    """What embeddings of images follow from, as a hash: equal keys, equal bytes."""
+    return provenance.text_sha256(
+        provenance.wells_sha256(screen.wells),
+        screen.images_sha256 or "",
+        ",".join(screen.channels),
+        card.model_dump_json(),
+        adapter.weights_sha256,
+        str(provenance.phenobench_version()["version"]),
     )

@@ -38,6 +38,7 @@ class Record(BaseModel):
     steps: tuple[Mapping[str, Any], ...] = ()
     dropped: Mapping[str, NonNegativeInt] = {}
     notes: tuple[str, ...] = ()
+    key: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,62 @@
-"""Adapters: one file a model, named by the model's card."""
+"""Adapters, one file a model, named by the model's card; ``load_model`` makes one from a card and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from phenobench.cards import ModelCard, find, load
+from phenobench.errors import InputError
+from phenobench.registry import resolve
+
+if TYPE_CHECKING:
+    from phenobench.models.adapter import ImageAdapter
+
+
+def load_model(
+    id_or_card_path: str | Path,
+    *,
+    weights: str | Path | None = None,
+    device: str = "cpu",
+    random_init: int | None = None,
+    channels: Sequence[str] | None = None,
+) -> ImageAdapter:
+    """Make an image model ready to embed.
+
+    Args:
+        id_or_card_path: a model's id, or the path of a card.
+        weights: a file of weights; its hash is recorded.
+        device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the best there is.
+        random_init: a seed; builds the network without weights.
+        channels: the channels of a network that is built from a seed, where its card leaves them open.
+
+    Raises:
+        InputError: the model is unknown or takes no images, or its weights are missing or do not fit.
+    """
+    path = Path(id_or_card_path)
+    card = load(path, ModelCard) if path.suffix == ".toml" else find().model(str(id_or_card_path))
+    return load_adapter(card, weights=weights, device=device, random_init=random_init, channels=channels)
+
+
+def load_adapter(
+    card: ModelCard,
+    *,
+    weights: str | Path | None = None,
+    device: str = "cpu",
+    random_init: int | None = None,
+    channels: Sequence[str] | None = None,
+) -> ImageAdapter:
+    """``load_model`` for a card that is read already."""
+    if card.input != "images" or card.adapter is None:
+        raise InputError(f"{card.id} takes no images; it is made from {card.input}")
+    if weights is not None and random_init is not None:
+        raise InputError(f"{card.id}: weights and random_init exclude each other; give one")
+    adapter: ImageAdapter = resolve(card.adapter, card.id).load(
+        card,
+        weights=None if weights is None else Path(weights),
+        random_init=random_init,
+        device=device,
+        channels=None if channels is None else tuple(channels),
+    )
+    return adapter

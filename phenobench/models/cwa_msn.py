@@ -6,6 +6,7 @@ its metadata), an MSN-style checkpoint (sizes inferred from its tensors), and a 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import pickle
@@ -17,18 +18,26 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import safetensors
 import torch
 from pydantic import BaseModel, Json
 from safetensors.torch import save
 from torch import nn
 
-from phenobench.cards import validate
+from phenobench.cards import ModelCard, validate
 from phenobench.errors import InputError
-from phenobench.files import atomic
+from phenobench.files import atomic, sha256_of
+from phenobench.models.adapter import ImageAdapter
+from phenobench.models.device import pick_device
 from phenobench.models.networks import VisionTransformer, VitShape
 
 Kind = Literal["demo", "trained", "random"]
+
+# Recursion's six, for random weights where nothing says which channels.
+_RECURSION = ("DNA", "ER", "Actin", "RNA", "Mito", "Golgi")
+# Crops that go through the network at a time.
+_BATCH = 32
 
 # All encoders of MSN have heads of this width, which no tensor shows.
 _HEAD_WIDTH = 64
@@ -283,3 +292,68 @@ def _channels(names: Sequence[str], shape: VitShape, origin: str) -> tuple[str, 
     if len(names) != shape.channels or len(set(names)) != len(names):
         raise InputError(f"{origin}: {shape.channels} different channels are needed; these are {', '.join(names)}")
     return tuple(names)
+
+
+class CwaMsn(ImageAdapter):
+    """CWA-MSN (arXiv 2509.19896) as an image model: the CLS token of its encoder, float32 (n, width).
+
+    Attributes:
+        id: the card's id.
+        channels: those of the checkpoint, by name.
+        crop: the card's.
+        weights_kind: "demo", "trained" or "random".
+        weights_sha256: of the file, or of seed and sizes.
+    """
+
+    def __init__(self, card: ModelCard, checkpoint: Checkpoint, sha256: str, device: str) -> None:
+        self.id = card.id
+        self.channels = checkpoint.channels
+        self.crop = card.crop
+        self.weights_kind = checkpoint.kind
+        self.weights_sha256 = sha256
+        self._n_channels = checkpoint.shape.channels
+        self._device = pick_device(device)
+        self._dtype = torch.bfloat16 if card.precision == "bfloat16" else torch.float32
+        self._network = build(checkpoint).to(self._device)
+
+    @classmethod
+    def load(
+        cls,
+        card: ModelCard,
+        *,
+        weights: Path | None,
+        random_init: int | None,
+        device: str,
+        channels: tuple[str, ...] | None,
+    ) -> CwaMsn:
+        """From a checkpoint, or with random weights for the given channels.
+
+        Raises:
+            InputError: neither is given, the checkpoint does not fit, or there is no such device.
+        """
+        if weights is not None:
+            return cls(card, read_checkpoint(weights), sha256_of(weights), device)
+        if random_init is None:
+            raise InputError(f"{card.id}: no weights are published; give a checkpoint, or random_init=SEED")
+        names = channels or card.channels or _RECURSION
+        shape = VitShape(channels=len(names), **{name: int(size) for name, size in card.parameters.items()})
+        digest = hashlib.sha256(f"random {random_init} {shape} {names}".encode()).hexdigest()
+        return cls(card, random_checkpoint(shape, names, random_init), digest, device)
+
+    def embed_crops(self, crops: np.ndarray, channels: Sequence[str]) -> np.ndarray:
+        """CLS tokens float32 (n, width); uint16 is scaled to 0-255 by 257."""
+        if len(channels) != self._n_channels:
+            raise InputError(
+                f"{self.id}: the checkpoint takes {self._n_channels} channels and the images have "
+                f"{len(channels)} ({', '.join(channels)}); it does not name its own, so give as many"
+            )
+        parts = []
+        for start in range(0, len(crops), _BATCH):
+            batch = crops[start : start + _BATCH]
+            pixels = batch if batch.dtype == np.uint8 else batch.astype(np.float32)
+            if batch.dtype == np.uint16:
+                pixels = pixels / np.float32(257)
+            images = preprocess(torch.tensor(pixels, device=self._device))
+            with torch.inference_mode(), torch.autocast(self._device.type, self._dtype, self._dtype != torch.float32):
+                parts.append(self._network(images).float().cpu().numpy())
+        return np.concatenate(parts)

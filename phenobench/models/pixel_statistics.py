@@ -9,14 +9,18 @@ the same values in any batch and with any number of threads.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 from scipy import fft, ndimage
 
+from phenobench.cards import ModelCard
 from phenobench.errors import InputError
+from phenobench.models.adapter import ImageAdapter
 
 # 65,535 / 257 = 255: the full range of 16 bits becomes that of 8 bits.
 _UINT16_SCALE = 1 / 257
@@ -356,3 +360,34 @@ def _deviation(values: np.ndarray) -> float:
 
 def _log1p(intensity: float) -> float:
     return float(np.log1p(max(intensity, 0.0)))
+
+
+class PixelStatistics(ImageAdapter):
+    """``pixel_statistics`` as an image model: any channels, whole fields, no weights."""
+
+    def __init__(self, card: ModelCard) -> None:
+        self.id = card.id
+        self.weights_sha256 = hashlib.sha256(f"{card.id} {card.revision}".encode()).hexdigest()
+
+    @classmethod
+    def load(
+        cls,
+        card: ModelCard,
+        *,
+        weights: Path | None,
+        random_init: int | None,
+        device: str,
+        channels: tuple[str, ...] | None,
+    ) -> PixelStatistics:
+        """There is nothing to load; it runs on the CPU.
+
+        Raises:
+            InputError: weights were given.
+        """
+        if weights is not None:
+            raise InputError(f"{card.id} has no weights; leave them out")
+        return cls(card)
+
+    def embed_crops(self, crops: np.ndarray, channels: Sequence[str]) -> np.ndarray:
+        """Features float32 (n, d) of fields of one size."""
+        return pixel_statistics(crops, channels)

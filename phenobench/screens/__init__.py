@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from phenobench.cards import find, load, read_toml
+from phenobench.cards import find, read_toml
 from phenobench.errors import InputError, unknown
 from phenobench.profiles import ROLES, Profiles
+from phenobench.reading import Reading
+
+
+@dataclass(frozen=True, eq=False)
+class SiteImage:
+    """One field of view: ``pixels`` (c, h, w) uint8 or uint16 of a site of the well in row ``row`` of the wells."""
+
+    row: int
+    site: str
+    pixels: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +34,8 @@ class Screen:
         licence: of its data.
         wells: one row a well, columns as in ``profiles.ROLES``, sorted by source, plate and well.
         channels: names of the image channels; none where the screen has no images.
+        images: rows of ``wells`` to their fields, in order; None where the screen has no images.
+        images_sha256: what fixes the images.
         pairs: annotation sources of the screen's own, source -> gene pairs (m, 2).
         model: the id of the model whose embeddings the screen brings.
         embeddings: those embeddings, rows as in ``wells``.
@@ -36,6 +48,8 @@ class Screen:
     licence: str
     wells: pd.DataFrame
     channels: tuple[str, ...] = ()
+    images: Callable[[pd.DataFrame], Iterator[SiteImage]] | None = None
+    images_sha256: str | None = None
     pairs: Mapping[str, np.ndarray] = field(default_factory=dict)
     model: str | None = None
     embeddings: Profiles | None = None
@@ -43,27 +57,31 @@ class Screen:
     notes: tuple[str, ...] = ()
 
 
-def load_screen(id: str, root: str | Path | None = None, *, cards: Path | None = None) -> Screen:
+def load_screen(
+    id: str, root: str | Path | None = None, *, cards: Path | None = None, reading: Reading | None = None
+) -> Screen:
     """Load a screen by name.
 
     Args:
-        id: as ``phenobench list screens`` shows it.
+        id: as ``phenobench list screens`` shows it, or a folder of one's own images.
         root: a folder that holds the screen's files, in place of a download.
         cards: a folder of cards that goes before the others.
+        reading: roles, controls and exclusions of a folder of one's own images.
 
     Raises:
         InputError: the screen is unknown (did you mean), or its files cannot be had.
     """
+    if "/" in id or Path(id).is_dir():
+        from phenobench.screens.folder import load_folder
+
+        return load_folder(Path(id), reading)
     known = find(cards).screens
     if id not in known:
         raise unknown("screen", id, known)
     if read_toml(known[id]).get("kind") == "simulated":
-        from phenobench.screens.simulated import SimulatedCard, layout, planted
+        from phenobench.screens.simulated_images import load_simulated
 
-        card = load(known[id], SimulatedCard)
-        pairs = {"planted": planted(card)[2]}
-        wells = sorted_wells(layout(card)).reset_index(drop=True)
-        return Screen(card.id, f"{card.revision}, seed {card.seed}", card.licence, wells, pairs=pairs)
+        return load_simulated(known[id])
     from phenobench.screens.catalogue import load_profiles_screen
 
     return load_profiles_screen(known[id], Path(root) if root is not None else None)
@@ -91,7 +109,9 @@ def screen_of(profiles: Profiles, id: str, *, revision: str = "", licence: str =
     order = wells.index.to_numpy()
     wells = wells.reset_index(drop=True)
     embeddings = Profiles(wells, profiles.features[order], profiles.feature_names, profiles.steps)
-    return Screen(id, revision, licence, wells, (), {}, model, embeddings, profiles.dropped, profiles.notes)
+    return Screen(
+        id, revision, licence, wells, model=model, embeddings=embeddings, dropped=profiles.dropped, notes=profiles.notes
+    )
 
 
 def sorted_wells(wells: pd.DataFrame) -> pd.DataFrame:

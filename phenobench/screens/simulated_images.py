@@ -3,33 +3,62 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import multiprocessing
 import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Hashable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from phenobench.cards import load
 from phenobench.errors import InputError
-from phenobench.files import atomic
+from phenobench.files import atomic, cache_dir
 from phenobench.profiles import ROLES
+from phenobench.screens import Screen, SiteImage, sorted_wells
 from phenobench.screens.rendering import CHANNELS, RENDERER_VERSION
-from phenobench.screens.simulated import SimulatedCard, layout, phenotypes, render_well
+from phenobench.screens.simulated import SimulatedCard, layout, phenotypes, planted, render_well
 
 WORKERS_VARIABLE = "PHENOBENCH_WORKERS"
 SIZE = 256
-_WELLS_A_TASK = 4
+_WELLS_A_TASK = 2
 # A worker uses one core: libraries that start threads of their own are told so before they are loaded.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _ABANDONED = 3600  # seconds without a change after which a partial file is nobody's
+
+
+def load_simulated(path: Path) -> Screen:
+    """The simulated screen of a card: wells, planted relations, and images that are rendered when asked for.
+
+    Raises:
+        InputError: the card is malformed.
+    """
+    card = load(path, SimulatedCard)
+    wells = sorted_wells(layout(card)).reset_index(drop=True)
+
+    def images(rows: pd.DataFrame) -> Iterator[SiteImage]:
+        for place, site, pixels in field_images(card, rows, cache_dir()):
+            yield SiteImage(int(rows.index[place]), str(site), pixels)
+
+    return Screen(
+        id=card.id,
+        revision=f"{card.revision}, seed {card.seed}",
+        licence=card.licence,
+        wells=wells,
+        channels=CHANNELS,
+        images=images,
+        images_sha256=_fingerprint(card, layout(card)),
+        pairs={"planted": planted(card)[2]},
+    )
 
 
 def field_images(card: SimulatedCard, wells: pd.DataFrame, cache: Path) -> Iterator[tuple[int, int, np.ndarray]]:
@@ -56,7 +85,7 @@ def field_images(card: SimulatedCard, wells: pd.DataFrame, cache: Path) -> Itera
     folder = cache / "screens" / f"{card.id}-{_fingerprint(card, everything)}"
     paths = {plate: folder / f"{plate}.npy" for plate, _ in rows}
     counts = everything[ROLES["plate"]].value_counts()
-    shapes = {plate: (int(counts[plate]), card.fields_per_well, len(CHANNELS), SIZE, SIZE) for plate in paths}
+    shapes = {plate: (int(counts[plate]), *_shape(card)) for plate in paths}
     missing = [plate for plate, path in paths.items() if _opened(path, shapes[plate]) is None]
     if missing:
         _remove_abandoned(folder)
@@ -113,33 +142,46 @@ def _remove_abandoned(folder: Path) -> None:
 
 
 def _render(card: SimulatedCard, everything: pd.DataFrame, paths: dict[str, Path]) -> None:
-    """Render plates in order; each is written whole when its last well is done."""
-    plates = {plate: everything[everything[ROLES["plate"]] == plate] for plate in paths}
-    parts = {
-        plate: [wells.iloc[i : i + _WELLS_A_TASK] for i in range(0, len(wells), _WELLS_A_TASK)]
-        for plate, wells in plates.items()
-    }
-    total = sum(len(wells) for wells in plates.values()) * card.fields_per_well
-    shape = (card.fields_per_well, len(CHANNELS), SIZE, SIZE)
-    with _pool(sum(map(len, parts.values()))) as pool, _progress(card.id, total) as done:
-        # All tasks wait in one queue, so no worker is idle where one plate ends and the next begins.
-        tasks: dict[str, list[Future[np.ndarray] | pd.DataFrame]] = {
-            plate: [pool.submit(_render_wells, card, part) if pool else part for part in some]
-            for plate, some in parts.items()
-        }
+    """Render plates one after the other; each takes its name when its last well is done."""
+    plates = {plate: everything[everything[ROLES["plate"]] == plate].to_dict("records") for plate in paths}
+    wells = sum(map(len, plates.values()))
+    with _pool(-(-wells // _WELLS_A_TASK)) as pool, _progress(card.id, wells * card.fields_per_well) as done:
         for plate, path in paths.items():
-            with atomic(path) as temporary, temporary.open("wb") as file:
-                header = np.lib.format.header_data_from_array_1_0(np.empty((0, *shape), dtype=np.uint8))
-                np.lib.format.write_array_header_1_0(file, header | {"shape": (len(plates[plate]), *shape)})
-                for number, task in enumerate(tasks[plate]):
-                    images = _render_wells(card, task) if isinstance(task, pd.DataFrame) else task.result()
-                    tasks[plate][number] = parts[plate][number]  # lets go of the images
-                    file.write(images.data)
-                    done(len(images) * card.fields_per_well)
+            content = plates[plate]
+            tasks = [(i, content[i : i + _WELLS_A_TASK]) for i in range(0, len(content), _WELLS_A_TASK)]
+            with atomic(path) as temporary:
+                start = _write_header(temporary, (len(content), *_shape(card)))
+                offset = math.prod(_shape(card))
+                arguments = [(card, some, temporary, start + i * offset) for i, some in tasks]
+                if pool:
+                    written = (f.result() for f in as_completed([pool.submit(_write_wells, *one) for one in arguments]))
+                else:
+                    written = (_write_wells(*one) for one in arguments)
+                for fields in written:
+                    done(fields)
 
 
-def _render_wells(card: SimulatedCard, wells: pd.DataFrame) -> np.ndarray:
-    return np.stack([np.stack(render_well(card, well)) for _, well in wells.iterrows()])
+def _shape(card: SimulatedCard) -> tuple[int, ...]:
+    """Of a well's images."""
+    return (card.fields_per_well, len(CHANNELS), SIZE, SIZE)
+
+
+def _write_header(path: Path, shape: tuple[int, ...]) -> int:
+    """Begin an .npy file of bytes; the offset at which they start."""
+    with path.open("wb") as file:
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        return file.tell()
+
+
+def _write_wells(card: SimulatedCard, wells: list[dict[Hashable, Any]], path: Path, offset: int) -> int:
+    """Render wells that follow each other into their place in a plate's file; the number of fields."""
+    fields = [field for well in wells for field in render_well(card, pd.Series(well))]
+    with path.open("r+b") as file:
+        file.seek(offset)
+        for field in fields:
+            file.write(field.data)
+    return len(fields)
 
 
 def _workers() -> int:

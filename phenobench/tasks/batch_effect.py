@@ -58,7 +58,7 @@ def _score(items: pd.DataFrame, by: str, seed: int) -> Score:
     value = chance + float((means[f"same_{by}"] - means[f"chance_{by}"]).mean())
     low, high = bootstrap_mean(means[f"same_{by}"].to_numpy(), seed)
     return Score(
-        metric="neighbours of the same",
+        metric="kNN share",
         subset=by,
         value=value,
         chance=chance,

@@ -1,0 +1,130 @@
+"""From images to well-level profiles: a plate at a time, each kept as soon as it is whole."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from phenobench.errors import InputError
+from phenobench.models.adapter import ImageAdapter
+from phenobench.profiles import Profiles
+from phenobench.screens import Screen, SiteImage
+
+# Bytes of images that are embedded at a time; activations of the networks here are of the same order.
+_BATCH_BYTES = 16 << 20
+
+# Called with the wells that are done and the number of all.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class _Plate:
+    """A plate's rows in the screen's wells, and the file its profiles go to."""
+
+    rows: np.ndarray
+    path: Path
+
+
+def embed(
+    screen: Screen, adapter: ImageAdapter, folder: Path, key: str, progress: Progress = lambda done, total: None
+) -> Profiles:
+    """Embed a screen's images plate by plate; a plate whose file is there under the same key is kept.
+
+    Args:
+        screen: has images.
+        adapter: the model.
+        folder: one parquet file of profiles a plate goes here, and nothing else.
+        key: what the embeddings follow from (weights, screen, card); part of each file.
+        progress: wells done and wells in all.
+
+    Returns:
+        Profiles in the order of ``screen.wells``; wells without an image are left out and counted.
+
+    Raises:
+        InputError: the screen has no images, an image cannot be read, or the folder holds plates
+            that were made from something else.
+    """
+    if screen.images is None:
+        raise InputError(f"the screen {screen.id} has no images; score embeddings with --profiles instead")
+    done = 0
+    rows, features = [], []
+    for plate in _plates(screen, folder):
+        kept = _read(plate, screen, key)
+        if kept is None:
+            tell = partial(_advance, progress, done, len(screen.wells))
+            kept = _embed_plate(plate, screen.images, screen, adapter, tell)
+            Profiles(screen.wells.iloc[kept[0]], kept[1], key=key).write(plate.path)
+        rows.append(kept[0])
+        features.append(kept[1])
+        done += len(plate.rows)
+        progress(done, len(screen.wells))
+    order = np.argsort(np.concatenate(rows), kind="stable")
+    found = np.concatenate(rows)[order]
+    dropped = dict(screen.dropped)
+    if len(found) < len(screen.wells):
+        dropped["no image"] = len(screen.wells) - len(found)
+    return Profiles(screen.wells.iloc[found], np.concatenate(features)[order], dropped=dropped, key=key)
+
+
+def _advance(progress: Progress, start: int, total: int, more: int) -> None:
+    progress(start + more, total)
+
+
+def _plates(screen: Screen, folder: Path) -> Iterator[_Plate]:
+    codes, names = Profiles(screen.wells, np.empty((len(screen.wells), 0), np.float32)).groups("plate")
+    for code, name in enumerate(names):
+        # Characters of a plate's name that a file's cannot have, or that would leave the folder.
+        stem = re.sub(r"[^A-Za-z0-9._+-]+", "_", name.removeprefix("plate "))
+        yield _Plate(np.flatnonzero(codes == code), folder / f"{stem}.parquet")
+
+
+def _read(plate: _Plate, screen: Screen, key: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """The rows and features of a plate that is there already; None where it has to be made."""
+    if not plate.path.exists():
+        return None
+    there = Profiles.read(plate.path)
+    if there.key != key:
+        raise InputError(
+            f"{plate.path} was made from other weights, images or settings; give another folder, or remove it"
+        )
+    wells = pd.Series(plate.rows, index=screen.wells["Metadata_Well"].iloc[plate.rows])
+    return wells.loc[there.role("well")].to_numpy(), there.features
+
+
+def _embed_plate(
+    plate: _Plate,
+    images: Callable[[pd.DataFrame], Iterator[SiteImage]],
+    screen: Screen,
+    adapter: ImageAdapter,
+    progress: Callable[[int], None],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the wells that have images, ascending, and their pooled features."""
+    sites: list[np.ndarray] = []
+    rows: list[int] = []
+    for batch in _batches(images(screen.wells.iloc[plate.rows])):
+        sites.append(adapter.site_features(np.stack([site.pixels for site in batch]), screen.channels))
+        rows += [site.row for site in batch]
+        progress(len(set(rows)))
+    if not rows:
+        raise InputError(f"{plate.path.stem}: no well of this plate has an image; check the screen's files")
+    return np.unique(rows), adapter.pool(np.concatenate(sites), np.array(rows))
+
+
+def _batches(sites: Iterator[SiteImage]) -> Iterator[list[SiteImage]]:
+    """Sites of one size and type, as many as fit the budget; the cut depends on the plate's sites alone."""
+    batch: list[SiteImage] = []
+    for site in sites:
+        full = batch and (len(batch) + 1) * site.pixels.nbytes > _BATCH_BYTES
+        other = batch and (site.pixels.shape, site.pixels.dtype) != (batch[0].pixels.shape, batch[0].pixels.dtype)
+        if full or other:
+            yield batch
+            batch = []
+        batch.append(site)
+    if batch:
+        yield batch

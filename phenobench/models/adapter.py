@@ -1,0 +1,111 @@
+"""What every image model has in common: checking images, matching channels by name, tiles, pooling."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+
+from phenobench.errors import InputError
+from phenobench.results import WeightsKind
+
+
+class ImageAdapter(ABC):
+    """An image model: images of sites in, embeddings out.
+
+    A model of one's own subclasses this, and its card names the class.
+
+    Attributes:
+        id: the card's id, named in errors.
+        channels: the channels it needs, by name and in its order; None takes any in the order given.
+        crop: side of the square it looks at; larger fields are tiled, None takes a whole field.
+        weights_kind: "official", "trained", "demo" or "random".
+        weights_sha256: what fixes its arithmetic: the hash of its weights, or of its definition.
+    """
+
+    id: str
+    channels: tuple[str, ...] | None = None
+    crop: int | None = None
+    weights_kind: WeightsKind = "official"
+    weights_sha256: str = ""
+
+    @abstractmethod
+    def embed_crops(self, crops: np.ndarray, channels: Sequence[str]) -> np.ndarray:
+        """Embeddings float32 (n, d) of crops (n, c, crop, crop), channels selected and in order."""
+
+    def embed_images(self, images: np.ndarray, channels: Sequence[str]) -> np.ndarray:
+        """Embed one image a site.
+
+        Fields larger than the crop are cut into as many whole crops as fit, centred, and the
+        embeddings of the crops are averaged.
+
+        Args:
+            images: (n, c, h, w) uint8, uint16, or finite float32 on the 0-255 scale.
+            channels: c names.
+
+        Returns:
+            float32 (n, d).
+
+        Raises:
+            InputError: another shape or type, a channel that is missing, an image below the crop,
+                NaN or infinite pixels; the message names the channel and the card.
+        """
+        selected, names = self._select(images, channels)
+        if self.crop is None or selected.shape[2:] == (self.crop, self.crop):
+            return self.embed_crops(selected, names)
+        tiles = tile(selected, self.crop)
+        n, per_image = tiles.shape[:2]
+        embedded = self.embed_crops(tiles.reshape(n * per_image, *tiles.shape[2:]), names)
+        return embedded.reshape(n, per_image, -1).mean(axis=1, dtype=np.float32)
+
+    def site_features(self, images: np.ndarray, channels: Sequence[str]) -> np.ndarray:
+        """What is kept of each site until wells are pooled, (n, ...); arguments as ``embed_images``."""
+        return self.embed_images(images, channels)
+
+    def pool(self, features: np.ndarray, well_index: np.ndarray) -> np.ndarray:
+        """From sites to wells by their mean: float32 (n_wells, d), wells in ascending order of ``well_index``."""
+        wells, codes = np.unique(well_index, return_inverse=True)
+        pooled = np.zeros((len(wells), *features.shape[1:]), dtype=np.float64)
+        np.add.at(pooled, codes, features)
+        sites = np.bincount(codes).reshape(-1, *[1] * (features.ndim - 1))
+        return (pooled / sites).astype(np.float32)
+
+    def _select(self, images: np.ndarray, channels: Sequence[str]) -> tuple[np.ndarray, tuple[str, ...]]:
+        names = tuple(channels)
+        if images.ndim != 4 or images.shape[1] != len(names):
+            raise InputError(
+                f"{self.id}: images of shape {images.shape} for {len(names)} channels; give (n, {len(names)}, h, w)"
+            )
+        if images.dtype not in (np.uint8, np.uint16, np.float32):
+            raise InputError(f"{self.id}: images of type {images.dtype}; give uint8, uint16 or float32 from 0 to 255")
+        if len(set(names)) != len(names):
+            repeated = next(name for name in names if names.count(name) > 1)
+            raise InputError(f"{self.id}: the channel '{repeated}' occurs twice; name each once")
+        wanted = self.channels or names
+        for name in wanted:
+            if name not in names:
+                raise InputError(
+                    f"{self.id}: its card needs the channel '{name}' and the images have {', '.join(names)}; "
+                    "rename a channel, or use a model that takes these"
+                )
+        selected = images if wanted == names else images[:, [names.index(name) for name in wanted]]
+        if self.crop is not None and min(selected.shape[2:]) < self.crop:
+            height, width = selected.shape[2:]
+            raise InputError(
+                f"{self.id}: images of {height} x {width} are below its crop of {self.crop}; give larger ones"
+            )
+        if selected.dtype == np.float32 and not np.isfinite(selected).all():
+            image, channel = np.argwhere(~np.isfinite(selected))[0][:2]
+            raise InputError(f"{self.id}: channel '{wanted[channel]}' of image {image} has NaN or infinite pixels")
+        return selected, wanted
+
+
+def tile(images: np.ndarray, crop: int) -> np.ndarray:
+    """As many whole crops as fit, centred: (n, c, h, w) to (n, tiles, c, crop, crop)."""
+    n, c, height, width = images.shape
+    rows, columns = height // crop, width // crop
+    top, left = (height - rows * crop) // 2, (width - columns * crop) // 2
+    kept = images[:, :, top : top + rows * crop, left : left + columns * crop]
+    cut = kept.reshape(n, c, rows, crop, columns, crop).transpose(0, 2, 4, 1, 3, 5)
+    return cut.reshape(n, rows * columns, c, crop, crop)
