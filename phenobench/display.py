@@ -97,7 +97,9 @@ def _score_table(done: list[Done]) -> Table:
     results = [one.result for one in done]
     names = list(dict.fromkeys(result.normalization.name for result in results))
     task = results[0].task
-    title = f"{results[0].screen.id}: {task.id} ({task.variant})" + (f", {names[0]}" if len(names) == 1 else "")
+    unit = results[0].scores[0].unit
+    common = f", {names[0]}" if len(names) == 1 else ""
+    title = f"{results[0].screen.id}: {task.id} ({task.variant}){common}; n {unit}"
     # Few lines and no borders: the widest row fits 80 columns.
     table = Table(
         title=title, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD, pad_edge=False
@@ -105,8 +107,8 @@ def _score_table(done: list[Done]) -> Table:
     table.add_column("metric", overflow="fold")
     table.add_column("model", overflow="fold", min_width=16)
     if len(names) > 1:
-        table.add_column("normalization", overflow="fold")
-    for column in ("value", "95 % interval", "chance", results[0].scores[0].unit):
+        table.add_column("chain", overflow="fold")
+    for column in ("value", "95 % interval", "chance", "n"):
         table.add_column(column, justify="right", no_wrap=True)
     for metric, subset in dict.fromkeys((score.metric, score.subset) for result in results for score in result.scores):
         label = metric if subset == "all" else f"{metric} {subset}"
@@ -120,7 +122,7 @@ def _score_table(done: list[Done]) -> Table:
                         else escape(result.model.label),
                         *([escape(result.normalization.name)] if len(names) > 1 else []),
                         f"{score.value:.3f}",
-                        f"{score.ci_low:.3f} to {score.ci_high:.3f}{'*' if score.too_few else ' '}",
+                        f"{score.ci_low:.3f}-{score.ci_high:.3f}{'*' if score.too_few else ' '}",
                         f"{score.chance:.3f}",
                         str(score.n),
                     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -79,8 +80,12 @@ def _advance(progress: Progress, start: int, total: int, more: int) -> None:
 def _plates(screen: Screen, folder: Path) -> Iterator[_Plate]:
     codes, names = Profiles(screen.wells, np.empty((len(screen.wells), 0), np.float32)).groups("plate")
     for code, name in enumerate(names):
-        # Characters of a plate's name that a file's cannot have, or that would leave the folder.
-        stem = re.sub(r"[^A-Za-z0-9._+-]+", "_", name.removeprefix("plate "))
+        given = name.removeprefix("plate ")
+        # Characters of a plate's name that a file's cannot have, or that would leave the folder. Names that are then
+        # alike are told apart by a hash.
+        stem = re.sub(r"[^A-Za-z0-9._+-]+", "_", given)
+        if stem != given:
+            stem = f"{stem[:100]}-{hashlib.sha256(given.encode()).hexdigest()[:8]}"
         yield _Plate(np.flatnonzero(codes == code), folder / f"{stem}.parquet")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,17 @@ import numpy as np
 from phenobench.errors import InputError
 
 SUFFIXES = (".tif", ".tiff", ".png", ".jp2")
+# The codecs raise subclasses of RuntimeError and ValueError; tifffile stumbles over damaged headers in all these ways.
+_DAMAGE = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+    MemoryError,
+    struct.error,
+)
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -32,10 +44,9 @@ def read_image(path: Path) -> np.ndarray:
             image = imagecodecs.jpeg2k_decode(path.read_bytes())
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; check the path column of screen.csv") from None
-    except (OSError, ValueError, RuntimeError, IndexError, KeyError) as error:
-        # The codecs raise their own subclasses of RuntimeError and ValueError.
+    except _DAMAGE as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{path} cannot be decoded ({reason}); it may be truncated") from error
+        raise InputError(f"{path} cannot be decoded ({reason}); it may be truncated or damaged") from error
     image = np.squeeze(np.asarray(image))
     if image.ndim != 2 or image.dtype not in (np.uint8, np.uint16):
         raise InputError(

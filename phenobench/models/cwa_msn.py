@@ -13,8 +13,9 @@ import pickle
 import re
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -305,16 +306,18 @@ class CwaMsn(ImageAdapter):
         weights_sha256: of the file, or of seed and sizes.
     """
 
-    def __init__(self, card: ModelCard, checkpoint: Checkpoint, sha256: str, device: str) -> None:
+    def __init__(
+        self, card: ModelCard, shape: VitShape, channels: tuple[str, ...] | None, kind: Kind, sha256: str, device: str
+    ) -> None:
         self.id = card.id
-        self.channels = checkpoint.channels
+        self.channels = channels
         self.crop = card.crop
-        self.weights_kind = checkpoint.kind
+        self.weights_kind = kind
         self.weights_sha256 = sha256
-        self._n_channels = checkpoint.shape.channels
+        self._shape = shape
         self._device = pick_device(device)
         self._dtype = torch.bfloat16 if card.precision == "bfloat16" else torch.float32
-        self._network = build(checkpoint).to(self._device)
+        self._checkpoint: Callable[[], Checkpoint]
 
     @classmethod
     def load(
@@ -332,19 +335,29 @@ class CwaMsn(ImageAdapter):
             InputError: neither is given, the checkpoint does not fit, or there is no such device.
         """
         if weights is not None:
-            return cls(card, read_checkpoint(weights), sha256_of(weights), device)
+            checkpoint = read_checkpoint(weights)
+            model = cls(card, checkpoint.shape, checkpoint.channels, checkpoint.kind, sha256_of(weights), device)
+            model._checkpoint = lambda: checkpoint
+            return model
         if random_init is None:
             raise InputError(f"{card.id}: no weights are published; give a checkpoint, or random_init=SEED")
         names = channels or card.channels or _RECURSION
         shape = VitShape(channels=len(names), **{name: int(size) for name, size in card.parameters.items()})
         digest = hashlib.sha256(f"random {random_init} {shape} {names}".encode()).hexdigest()
-        return cls(card, random_checkpoint(shape, names, random_init), digest, device)
+        model = cls(card, shape, names, "random", digest, device)
+        model._checkpoint = lambda: random_checkpoint(shape, names, random_init)
+        return model
+
+    @cached_property
+    def _network(self) -> VisionTransformer:
+        """Built at the first image: embeddings that are there already need none."""
+        return build(self._checkpoint()).to(self._device)
 
     def embed_crops(self, crops: np.ndarray, channels: Sequence[str]) -> np.ndarray:
         """CLS tokens float32 (n, width); uint16 is scaled to 0-255 by 257."""
-        if len(channels) != self._n_channels:
+        if len(channels) != self._shape.channels:
             raise InputError(
-                f"{self.id}: the checkpoint takes {self._n_channels} channels and the images have "
+                f"{self.id}: the checkpoint takes {self._shape.channels} channels and the images have "
                 f"{len(channels)} ({', '.join(channels)}); it does not name its own, so give as many"
             )
         parts = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,11 +40,15 @@ def load_folder(folder: Path, reading: Reading | None = None) -> Screen:
     absent = [name for name in table["path"] if not (folder / name).is_file()]
     if absent:
         raise InputError(f"{path}: {folder / absent[0]} is not there ({len(absent)} such images); mend the path column")
-    channels = tuple(dict.fromkeys(table["channel"]))
+    # Sorted, so that no result depends on the order of the rows.
+    channels = tuple(sorted(set(table["channel"])))
     sites = _sites(table, wells, channels, path)
-    digest = hashlib.sha256()
-    for name in sorted(table["path"]):
-        digest.update(f"{name} {sha256_of(folder / name)}\n".encode())
+    # Which image is where counts as much as its content; what the file is called does not.
+    content = {
+        str(well): [[site, [sha256_of(folder / name) for name in files]] for site, files in of_well]
+        for well, of_well in sorted(sites.items())
+    }
+    digest = hashlib.sha256(json.dumps([channels, content]).encode())
 
     def images(rows: pd.DataFrame) -> Iterator[SiteImage]:
         for well in rows.index.tolist():

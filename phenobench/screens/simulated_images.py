@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import wait
@@ -30,7 +30,6 @@ from phenobench.screens.simulated import SimulatedCard, layout, phenotypes, plan
 
 WORKERS_VARIABLE = "PHENOBENCH_WORKERS"
 SIZE = 256
-_WELLS_A_TASK = 2
 # A worker uses one core: libraries that start threads of their own are told so before they are loaded.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 _ABANDONED = 3600  # seconds without a change after which a partial file is nobody's
@@ -145,20 +144,37 @@ def _render(card: SimulatedCard, everything: pd.DataFrame, paths: dict[str, Path
     """Render plates one after the other; each takes its name when its last well is done."""
     plates = {plate: everything[everything[ROLES["plate"]] == plate].to_dict("records") for plate in paths}
     wells = sum(map(len, plates.values()))
-    with _pool(-(-wells // _WELLS_A_TASK)) as pool, _progress(card.id, wells * card.fields_per_well) as done:
+    with _pool(wells) as pool, _progress(card.id, wells * card.fields_per_well) as done:
         for plate, path in paths.items():
-            content = plates[plate]
-            tasks = [(i, content[i : i + _WELLS_A_TASK]) for i in range(0, len(content), _WELLS_A_TASK)]
             with atomic(path) as temporary:
-                start = _write_header(temporary, (len(content), *_shape(card)))
-                offset = math.prod(_shape(card))
-                arguments = [(card, some, temporary, start + i * offset) for i, some in tasks]
-                if pool:
-                    written = (f.result() for f in as_completed([pool.submit(_write_wells, *one) for one in arguments]))
-                else:
-                    written = (_write_wells(*one) for one in arguments)
-                for fields in written:
-                    done(fields)
+                start = _write_header(temporary, (len(plates[plate]), *_shape(card)))
+                step = math.prod(_shape(card))
+                tasks = [(card, well, temporary, start + i * step) for i, well in enumerate(plates[plate])]
+                for finished in _work(pool, tasks):
+                    done(finished * card.fields_per_well)
+
+
+# What ``_write_well`` takes.
+_Task = tuple[SimulatedCard, dict[Hashable, Any], Path, int]
+
+
+def _work(pool: ProcessPoolExecutor | None, tasks: list[_Task]) -> Iterator[int]:
+    """Do all tasks, workers from the front and this process from the back; yields how many more are done."""
+    if pool is None:
+        for task in tasks:
+            _write_well(*task)
+            yield 1
+        return
+    waiting = [pool.submit(_write_well, *task) for task in tasks]
+    told = 0
+    for task, future in zip(reversed(tasks), reversed(waiting), strict=True):
+        if future.cancel():
+            _write_well(*task)
+        else:
+            future.result()
+        finished = sum(one.done() for one in waiting)
+        yield finished - told
+        told = finished
 
 
 def _shape(card: SimulatedCard) -> tuple[int, ...]:
@@ -174,18 +190,17 @@ def _write_header(path: Path, shape: tuple[int, ...]) -> int:
         return file.tell()
 
 
-def _write_wells(card: SimulatedCard, wells: list[dict[Hashable, Any]], path: Path, offset: int) -> int:
-    """Render wells that follow each other into their place in a plate's file; the number of fields."""
-    fields = [field for well in wells for field in render_well(card, pd.Series(well))]
+def _write_well(card: SimulatedCard, well: dict[Hashable, Any], path: Path, offset: int) -> None:
+    """Render a well into its place in a plate's file."""
+    fields = render_well(card, pd.Series(well))
     with path.open("r+b") as file:
         file.seek(offset)
         for field in fields:
             file.write(field.data)
-    return len(fields)
 
 
 def _workers() -> int:
-    """How many processes render.
+    """How many processes render, this one included.
 
     Raises:
         InputError: the environment asks for something that is no such number.
@@ -200,14 +215,14 @@ def _workers() -> int:
 
 @contextmanager
 def _pool(tasks: int) -> Iterator[ProcessPoolExecutor | None]:
-    """Worker processes that end with this one, whatever ends it; None where one core is all there is."""
+    """Processes that work beside this one and end with it, whatever ends it; None where one core is all there is."""
     workers = min(_workers(), tasks)
     if workers == 1:
         yield None
         return
     kept = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, "1"))
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
+    pool = ProcessPoolExecutor(workers - 1, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
     try:
         yield pool
     except BrokenProcessPool as error:
