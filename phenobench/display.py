@@ -39,6 +39,8 @@ def show_messages() -> None:
     if not logger.handlers:
         logger.addHandler(_Stderr())
         logger.setLevel(logging.INFO)
+    # A damaged TIFF is one sentence of ours, not also a log of the decoder's.
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
 @contextmanager

@@ -52,6 +52,8 @@ class ImageAdapter(ABC):
                 NaN or infinite pixels; the message names the channel and the card.
         """
         selected, names = self._select(images, channels)
+        # A view, such as a flipped one, has strides that a network's tensors do not take.
+        selected = np.ascontiguousarray(selected)
         if self.crop is None or selected.shape[2:] == (self.crop, self.crop):
             return self.embed_crops(selected, names)
         tiles = tile(selected, self.crop)
