@@ -96,6 +96,10 @@ def run(request: Request, watch: Watch = _UNWATCHED) -> Report:
     screen = _screen(request, cards)
     texts = _texts(request)
     cells = expand(request, cards, screen, texts)
+    if request.weights.path is not None and not any(cell.card is not None and cell.card.trained for cell in cells):
+        raise InputError(
+            f"--weights {request.weights.path} was given and no model of this run takes weights; leave it out"
+        )
     setting = _setting(request, cards, screen, texts, cells)
     done: list[Done] = []
     skipped: dict[str, str] = {}
