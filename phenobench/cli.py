@@ -145,7 +145,7 @@ def run(
     _run_and_show(
         Request(
             # With a file of embeddings and no name, the file's own name is the model's.
-            models=tuple(model or (["all"] if not profiles else [])) if model or profiles else suite.models,
+            models=tuple(model or (() if profiles else suite.models)),
             tasks=tuple(task or suite.tasks),
             normalizations=tuple(normalization or suite.normalizations),
             normalizations_asked=bool(normalization),

@@ -141,7 +141,7 @@ def _own_space(request: Request, names: list[str]) -> list[str]:
 def _models(wanted: Sequence[str], cards: Cards, screen: Screen) -> list[tuple[str, ModelCard | None]]:
     known = {name: cards.model(name) for name in cards.models}
     found: dict[str, ModelCard | None] = {}
-    for name in wanted:
+    for name in wanted or filter(None, [screen.model]):
         if name == ALL:
             if screen.model is not None:
                 found[screen.model] = known.get(screen.model)

@@ -187,6 +187,12 @@ def test_normalize_then_score_gives_what_run_gives(tmp_path: Path, screen_file: 
         assert one.normalization == two.normalization
 
 
+def test_without_a_name_the_model_is_called_as_the_file(screen_file: Path, annotations: Path) -> None:
+    done = phenobench("run", "--profiles", screen_file, "--annotations", annotations, "--task", "replicate-retrieval")
+    assert done.exit_code == 0, done.output
+    assert [path.name for path in Path("results/screen").iterdir()] == ["screen"]
+
+
 def test_controls_beside_a_model(screen_file: Path, annotations: Path) -> None:
     done = run(screen_file, annotations, "--model", "oracle", "--model", "constant", "--normalization", "none")
     assert done.exit_code == 0, done.output
@@ -252,7 +258,8 @@ def test_the_default_run_scores_the_controls_and_skips_what_it_cannot_fetch(monk
     monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "")
     monkeypatch.setenv("PIP_FIND_LINKS", "")
     monkeypatch.setenv("PIP_RETRIES", "0")
-    done = phenobench("run", "--screen", "simulated-small")
+    controls = [part for name in ("constant", "oracle", "plate-only", "random") for part in ("--model", name)]
+    done = phenobench("run", "--screen", "simulated-small", *controls)
     assert done.exit_code == 0, done.output
     for control in ("constant", "oracle", "plate-only", "random"):
         result = read_result(Path(f"results/simulated-small/{control}/center+tvn/gene-gene.json"))

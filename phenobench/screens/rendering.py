@@ -16,7 +16,7 @@ from phenobench.screens.optics import Optics, expose
 from phenobench.screens.textures import ORIENTATIONS, SLACK, Pick, fibre_bank, picker, rounded
 
 # Raise it with every change that moves a pixel: cached fields of another version are not read.
-RENDERER_VERSION = 1
+RENDERER_VERSION = 2
 
 CHANNELS = ("DNA", "ER", "Actin", "RNA", "Mito", "Golgi")
 PARAMETERS = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations
@@ -241,7 +241,7 @@ def surroundings(card: SimulatedCard, batch: str, plate: str, well: str) -> Surr
     return Surroundings(Optics(*settings), density, shift)
 
 
-def render_well(card: SimulatedCard, well: Mapping[str, Any] | pd.Series) -> list[np.ndarray]:
+def render_well(card: SimulatedCard, well: Mapping[Hashable, Any] | pd.Series) -> list[np.ndarray]:
     """The fields of a well, a row of ``layout``: uint8 (6, 256, 256) each.
 
     They depend on the card and on the well's place and perturbation, and on nothing else.

@@ -192,7 +192,7 @@ def _write_header(path: Path, shape: tuple[int, ...]) -> int:
 
 def _write_well(card: SimulatedCard, well: dict[Hashable, Any], path: Path, offset: int) -> None:
     """Render a well into its place in a plate's file."""
-    fields = render_well(card, pd.Series(well))
+    fields = render_well(card, well)
     with path.open("r+b") as file:
         file.seek(offset)
         for field in fields:

@@ -11,15 +11,17 @@ import numpy as np
 Pick = Callable[[str], np.ndarray]
 
 ORIENTATIONS = 16
+_MOST_PICKS = 32  # in a field
 SLACK = 64  # by how much a cell's window into the fibres can be moved
 
 
 def picker(rng: np.random.Generator, size: int) -> Pick:
     """Textures at random places of the bank, mirrored at random."""
     bank = _bank(size)
+    places = iter(rng.integers(0, (size + 1, size + 1, 2), (_MOST_PICKS, 3)).tolist())
 
     def pick(name: str) -> np.ndarray:
-        row, column, down = rng.integers(0, (size + 1, size + 1, 2)).tolist()
+        row, column, down = next(places)
         return bank[name][row : row + size, column : column + size][:: 1 - 2 * down]
 
     return pick
