@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from phenobench import metrics, normalization
     from phenobench.errors import InputError
+    from phenobench.models import load_model
     from phenobench.profiles import Profiles
     from phenobench.screens import Screen, load_screen
 
     __version__: str
 
-__all__ = ["InputError", "Profiles", "Screen", "__version__", "load_screen", "metrics", "normalization"]
+__all__ = ["InputError", "Profiles", "Screen", "__version__", "load_model", "load_screen", "metrics", "normalization"]
 
 # Public names are imported when they are used (PEP 562): the command line answers without numpy.
 _LAZY = {
     "InputError": "phenobench.errors",
     "Profiles": "phenobench.profiles",
     "Screen": "phenobench.screens",
+    "load_model": "phenobench.models",
     "load_screen": "phenobench.screens",
 }
 

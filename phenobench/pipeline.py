@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-import re
 import shlex
 import sys
 import time
@@ -25,6 +24,7 @@ from phenobench.registry import resolve
 from phenobench.request import Cell, Request, expand
 from phenobench.results import (
     Result,
+    as_label,
     fingerprint,
     read_result,
     refuse_other_identity,
@@ -151,7 +151,7 @@ def _screen(request: Request, cards: Cards) -> Screen:
         return load_screen(request.screen, request.root, cards=request.cards, reading=request.reading)
     profiles = read_profiles(request.profiles, request.reading)
     first = Path(request.profiles[0])
-    stem = re.sub(r"[^A-Za-z0-9._+-]+", "-", first.name.split(".")[0]).strip("-.") or "profiles"
+    stem = as_label(first.name.split(".")[0])
     # The names of controls keep their meaning: they are computed from the labels of these wells.
     own = [name for name in dict.fromkeys(request.models) if name != "all" and _is_label(name, cards)]
     if len(own) > 1:

@@ -139,6 +139,11 @@ def require_label(label: str, what: str) -> str:
     return label
 
 
+def as_label(name: str) -> str:
+    """A file's or folder's name as a label: other characters become ``-``."""
+    return re.sub(r"[^A-Za-z0-9._+-]+", "-", name).strip("-._+") or "unnamed"
+
+
 def result_path(results: Path, screen: str, model: str, normalization: str, task: str, variant: str | None) -> Path:
     """``results/<screen>/<model>/<normalization>/<task>[.<variant>].json``; ``variant`` None is the default."""
     return results / screen / model / normalization / (f"{task}.{variant}.json" if variant else f"{task}.json")

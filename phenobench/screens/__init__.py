@@ -71,11 +71,11 @@ def load_screen(
     Raises:
         InputError: the screen is unknown (did you mean), or its files cannot be had.
     """
-    if "/" in id or Path(id).is_dir():
+    known = find(cards).screens
+    if id not in known and ("/" in id or Path(id).is_dir()):
         from phenobench.screens.folder import load_folder
 
         return load_folder(Path(id), reading)
-    known = find(cards).screens
     if id not in known:
         raise unknown("screen", id, known)
     if read_toml(known[id]).get("kind") == "simulated":

@@ -15,6 +15,7 @@ from phenobench.files import sha256_of
 from phenobench.images import read_image
 from phenobench.profiles import METADATA_PREFIX, ROLES
 from phenobench.reading import Reading, read_wells
+from phenobench.results import as_label
 from phenobench.screens import Screen, SiteImage
 
 TABLE = "screen.csv"
@@ -56,7 +57,7 @@ def load_folder(folder: Path, reading: Reading | None = None) -> Screen:
                 yield SiteImage(well, site, _stack(folder, files))
 
     return Screen(
-        id=folder.resolve().name,
+        id=as_label(folder.resolve().name),
         revision="",
         licence="given by path",
         wells=wells,
