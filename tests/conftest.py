@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,13 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     """No test reads or fills the user's cache, nor the suite file of the folder it happens to run in."""
     monkeypatch.setenv("PHENOBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.chdir(tmp_path_factory.mktemp("work"))
+
+
+@pytest.fixture(autouse=True)
+def quiet_log() -> Iterator[None]:
+    """The command line lets the package's log reach stderr; the next test starts without."""
+    yield
+    logging.getLogger("phenobench").handlers.clear()
 
 
 @pytest.fixture(name="annotations")

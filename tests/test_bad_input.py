@@ -165,7 +165,7 @@ def test_an_option_that_cannot_be_followed(screen_file: Path, arguments: list[st
     [
         (["run", "--model", "orcale"], "unknown model 'orcale'; did you mean oracle?"),
         (["run", "--screen", "luad-off"], "unknown screen 'luad-off'; did you mean luad-orf?"),
-        (["run", "--screen", "../simulated"], "unknown screen '../simulated'"),
+        (["run", "--screen", "../simulated"], "../simulated/screen.csv does not exist"),
         (["list", "modells"], "unknown list 'modells'; did you mean models?"),
         (["data", "get", "luad"], "unknown data set 'luad'; did you mean luad-orf?"),
     ],
