@@ -20,6 +20,8 @@ ENTRY_POINTS = "phenobench.cards"
 SUITE_FILE = "benchmark.toml"
 
 Kind = Literal["models", "tasks", "screens"]
+# How 16-bit pixels come to the 0-255 scale: by the type's full range, or by the field's brightest pixels.
+SixteenBit = Literal["full-range", "brightest"]
 
 
 class Card(BaseModel):
@@ -30,6 +32,28 @@ class Card(BaseModel):
     id: str
     title: str
     summary: str
+
+
+class WeightsFile(BaseModel):
+    """``[weights.<part>]`` of a model card: one file on the Hugging Face hub.
+
+    Attributes:
+        hub: the repository.
+        file: its path in there.
+        revision: the commit; where it is not known yet, the branch whose commit the first download pins.
+        sha256: of the file; where it is not known, the first download records it.
+        licence: of the file.
+        accept: the licence has to be accepted before the file is fetched.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    hub: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    file: str
+    revision: str = "main"
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    licence: str
+    accept: bool = False
 
 
 class ModelCard(Card):
@@ -43,23 +67,37 @@ class ModelCard(Card):
         adapter: a function of labels (see ``models.controls``), or a subclass of ``ImageAdapter``.
         status: whether weights are published, or why none are needed.
         trained: the adapter needs weights.
+        weights: the published files by part; the part "model" is the one that a path alone stands for.
         channels: the channels by name and in order; none where any will do.
         crop: side of the square that the model looks at; none for whole fields.
+        sixteen_bit: how 16-bit images come to the 0-255 scale.
         precision: what the network computes in.
-        parameters: sizes of a network that is built without weights; what they may be is the adapter's.
+        dim: features of an embedding, for each channel if ``per_channel``; none where weights decide.
+        per_channel: the embedding has ``dim`` features for each channel.
+        parameters: numbers of parameters, of the encoder and, where it has more, of the whole file.
+        network: sizes that no file of weights says, or of a network without weights; the adapter's own.
+        training_data: what it was trained on, so that a reader sees what leaks; the screens' ids or names.
+        training_note: how that bears on its scores.
         paper: where the model is described.
     """
 
     adapter: str | None = Field(default=None, pattern=r"^[\w.]+:\w+$")
     input: Literal["labels", "annotations", "images", "profiles"]
-    status: Literal["control", "precomputed", "no weights needed", "weights not published"]
+    status: Literal["control", "precomputed", "no weights needed", "weights not published", "weights published"]
     revision: str
     licence: str
     trained: bool = False
+    weights: Mapping[str, WeightsFile] = {}
     channels: tuple[str, ...] | None = None
     crop: int | None = Field(default=None, ge=1)
+    sixteen_bit: SixteenBit = "full-range"
     precision: Literal["float32", "bfloat16"] = "float32"
-    parameters: Mapping[str, int | float] = {}
+    dim: int | None = Field(default=None, ge=1)
+    per_channel: bool = False
+    parameters: Mapping[Literal["encoder", "file"], int] = {}
+    network: Mapping[str, int | float | str] = {}
+    training_data: tuple[str, ...] = ()
+    training_note: str | None = None
     paper: str | None = None
 
 

@@ -1,15 +1,21 @@
-"""Decoding one image file: TIFF (8 or 16 bit), PNG, JPEG 2000."""
+"""Decoding one image file (TIFF, PNG, JPEG 2000), and 16-bit pixels on the 8-bit scale."""
 
 from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from phenobench.errors import InputError
 
+if TYPE_CHECKING:
+    from phenobench.cards import SixteenBit
+
 SUFFIXES = (".tif", ".tiff", ".png", ".jp2")
+# Of a field's pixels in a channel, this share is above the 8-bit scale under "brightest" (0.0028 %).
+_BRIGHTEST = 0.000028
 # The codecs raise subclasses of RuntimeError and ValueError; tifffile stumbles over damaged headers in all these ways.
 _DAMAGE = (
     OSError,
@@ -54,3 +60,22 @@ def read_image(path: Path) -> np.ndarray:
             "give one channel a file, as 8 or 16 bit greyscale"
         )
     return image
+
+
+def to_eight_bit(images: np.ndarray, rule: SixteenBit) -> np.ndarray:
+    """Fields uint16 (n, c, h, w) on the 0-255 scale.
+
+    Args:
+        images: left as they are.
+        rule: "full-range" divides by 257, float32, the same for all images; "brightest" takes, in each
+            field and channel, the smallest of the brightest 0.0028 % of pixels (at least one) for white:
+            uint8 value * 256 / white, cut at 255, as CellCLIP's preparation of Bray and JUMP does.
+    """
+    if rule == "full-range":
+        return images / np.float32(257)
+    n, c, height, width = images.shape
+    flat = images.reshape(n, c, height * width)
+    brightest = max(1, round(height * width * _BRIGHTEST))
+    white = np.partition(flat, -brightest, axis=2)[..., -brightest].astype(np.float64)
+    scaled = flat * (256 / np.maximum(white, 1))[..., None]
+    return np.minimum(scaled, 255).astype(np.uint8).reshape(images.shape)

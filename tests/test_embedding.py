@@ -254,7 +254,7 @@ def test_random_weights_show_in_the_name_of_the_result(tmp_path: Path) -> None:
         revision = "test"
         licence = "none"
         crop = 32
-        [parameters]
+        [network]
         image = 32
         patch = 16
         width = 24

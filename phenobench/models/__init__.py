@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def load_model(
     id_or_card_path: str | Path,
     *,
-    weights: str | Path | None = None,
+    weights: str | Path | Mapping[str, str | Path] | None = None,
     device: str = "cpu",
     random_init: int | None = None,
     channels: Sequence[str] | None = None,
@@ -26,7 +26,7 @@ def load_model(
 
     Args:
         id_or_card_path: a model's id, or the path of a card.
-        weights: a file of weights; its hash is recorded.
+        weights: a file of weights, or a file for each part that the card names; hashes are recorded.
         device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the best there is.
         random_init: a seed; builds the network without weights.
         channels: the channels of a network that is built from a seed, where its card leaves them open.
@@ -42,7 +42,7 @@ def load_model(
 def load_adapter(
     card: ModelCard,
     *,
-    weights: str | Path | None = None,
+    weights: str | Path | Mapping[str, str | Path] | None = None,
     device: str = "cpu",
     random_init: int | None = None,
     channels: Sequence[str] | None = None,
@@ -54,9 +54,16 @@ def load_adapter(
         raise InputError(f"{card.id}: weights and random_init exclude each other; give one")
     adapter: ImageAdapter = resolve(card.adapter, card.id).load(
         card,
-        weights=None if weights is None else Path(weights),
+        weights=_parts(weights),
         random_init=random_init,
         device=device,
         channels=None if channels is None else tuple(channels),
     )
     return adapter
+
+
+def _parts(weights: str | Path | Mapping[str, str | Path] | None) -> dict[str, Path]:
+    if weights is None:
+        return {}
+    given = weights if isinstance(weights, Mapping) else {"model": weights}
+    return {part: Path(path) for part, path in given.items()}

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from phenobench.cards import SixteenBit
 from phenobench.errors import InputError
+from phenobench.images import to_eight_bit
 from phenobench.results import WeightsKind
 
 
@@ -20,6 +22,7 @@ class ImageAdapter(ABC):
         id: the card's id, named in errors.
         channels: the channels it needs, by name and in its order; None takes any in the order given.
         crop: side of the square it looks at; larger fields are tiled, None takes a whole field.
+        sixteen_bit: how 16-bit images come to the 0-255 scale; None where it takes them as they are.
         weights_kind: "official", "trained", "demo" or "random".
         weights_sha256: what fixes its arithmetic: the hash of its weights, or of its definition.
     """
@@ -27,6 +30,7 @@ class ImageAdapter(ABC):
     id: str
     channels: tuple[str, ...] | None = None
     crop: int | None = None
+    sixteen_bit: SixteenBit | None = None
     weights_kind: WeightsKind = "official"
     weights_sha256: str = ""
 
@@ -52,6 +56,8 @@ class ImageAdapter(ABC):
                 NaN or infinite pixels; the message names the channel and the card.
         """
         selected, names = self._select(images, channels)
+        if selected.dtype == np.uint16 and self.sixteen_bit is not None:
+            selected = to_eight_bit(selected, self.sixteen_bit)
         # A view, such as a flipped one, has strides that a network's tensors do not take.
         selected = np.ascontiguousarray(selected)
         if self.crop is None or selected.shape[2:] == (self.crop, self.crop):

@@ -9,41 +9,32 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import pickle
 import re
-import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import safetensors
 import torch
 from pydantic import BaseModel, Json
-from safetensors.torch import save
-from torch import nn
 
 from phenobench.cards import ModelCard, validate
 from phenobench.errors import InputError
-from phenobench.files import atomic, sha256_of
-from phenobench.models.adapter import ImageAdapter
-from phenobench.models.device import pick_device
+from phenobench.files import sha256_of
 from phenobench.models.networks import VisionTransformer, VitShape
+from phenobench.models.torch_adapter import TorchAdapter, single_file
+from phenobench.models.weights import assemble, checked, random_state, read_tensors, require, skeleton, write_tensors
 
 Kind = Literal["demo", "trained", "random"]
 
 # Recursion's six, for random weights where nothing says which channels.
 _RECURSION = ("DNA", "ER", "Actin", "RNA", "Mito", "Golgi")
-# Crops that go through the network at a time.
-_BATCH = 32
 
 # All encoders of MSN have heads of this width, which no tensor shows.
 _HEAD_WIDTH = 64
-# Standard deviation of random weights; they are cut off at twice that.
-_SPREAD = 0.02
 # Of 8-bit Cell Painting fields, roughly: 16 fields of LINCS (A549) have mean 23 and deviation 32 over all channels.
 _PIXEL_MEAN = 32.0
 _PIXEL_DEVIATION = 32.0
@@ -52,10 +43,6 @@ _PARAMETER = re.compile(
     r"(?P<prefix>(?:.*?\.)?)(?:cls_token|pos_embed|patch_embed\.proj\.\w+|norm\.\w+"
     r"|blocks\.\d+\.(?:norm[12]|attn\.qkv|attn\.proj|mlp\.fc[12])\.\w+)"
 )
-# A safetensors file starts with the length of its header in eight bytes, and then the header's JSON.
-_HEADER = slice(8, 9)
-# Zip files, and the pickles of torch before 1.6.
-_ARCHIVES = (b"PK", b"\x80")
 
 
 @dataclass(frozen=True)
@@ -102,15 +89,12 @@ def preprocess(images: torch.Tensor) -> torch.Tensor:
 
 
 def build(checkpoint: Checkpoint) -> VisionTransformer:
-    """The network of a checkpoint, in evaluation mode, on the CPU, with weights of its own.
+    """The network of a checkpoint, in evaluation mode, on the CPU.
 
     Raises:
         InputError: parameters are missing or of another shape; the first five are named.
     """
-    state = _checked(checkpoint.state, checkpoint.shape, "the checkpoint")
-    network = _skeleton(checkpoint.shape).to_empty(device="cpu")
-    network.load_state_dict(state)
-    return network.eval()
+    return assemble(partial(VisionTransformer, checkpoint.shape), checkpoint.state, "the checkpoint")
 
 
 def random_checkpoint(shape: VitShape, channels: Sequence[str], seed: int) -> Checkpoint:
@@ -123,16 +107,7 @@ def random_checkpoint(shape: VitShape, channels: Sequence[str], seed: int) -> Ch
         InputError: the channels are not as many as the shape's, or repeat a name.
     """
     names = _channels(channels, shape, "random weights")
-    generator = torch.Generator().manual_seed(seed)
-    state: dict[str, torch.Tensor] = {}
-    for key, like in _skeleton(shape).state_dict().items():
-        value = torch.empty(like.shape)
-        if like.ndim > 1:
-            nn.init.trunc_normal_(value, std=_SPREAD, a=-2 * _SPREAD, b=2 * _SPREAD, generator=generator)
-        else:
-            value.fill_(1.0 if "norm" in key and key.endswith("weight") else 0.0)
-        state[key] = value
-    return Checkpoint(state, shape, names, "random")
+    return Checkpoint(random_state(_skeleton(shape), seed), shape, names, "random")
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -143,18 +118,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     metadata = {"shape": json.dumps(asdict(checkpoint.shape)), "kind": checkpoint.kind}
     if checkpoint.channels is not None:
         metadata["channels"] = json.dumps(checkpoint.channels)
-    content = save({key: value.contiguous() for key, value in checkpoint.state.items()}, metadata)
-    with atomic(path) as temporary:
-        temporary.write_bytes(_in_order(content))
-
-
-def _in_order(content: bytes) -> bytes:
-    """A safetensors file with its header's keys sorted; the library leaves them in a random order."""
-    length = int.from_bytes(content[: _HEADER.start], "little")
-    header = content[_HEADER.start :][:length]
-    ordered = json.dumps(json.loads(header), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-    ordered = ordered.ljust(-(-len(ordered) // 8) * 8)  # data start at a multiple of eight
-    return len(ordered).to_bytes(_HEADER.start, "little") + ordered + content[_HEADER.start + length :]
+    write_tensors(path, checkpoint.state, metadata)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -169,89 +133,16 @@ def read_checkpoint(path: Path) -> Checkpoint:
         InputError: no such file, a file that is neither, a pickle with anything but data, or an
             encoder with missing or misshapen parameters, the first five of which are named.
     """
-    tensors, metadata = _read(path)
+    tensors, metadata = read_tensors(path)
     known = validate(metadata, _Metadata, f"{path}, metadata")
     state = _encoder(tensors)
     shape = known.shape or _infer_shape(state, path)
     channels = None if known.channels is None else _channels(known.channels, shape, str(path))
-    return Checkpoint(_checked(state, shape, str(path)), shape, channels, known.kind)
+    return Checkpoint(checked(state, _skeleton(shape), str(path)), shape, channels, known.kind)
 
 
 def _skeleton(shape: VitShape) -> VisionTransformer:
-    with torch.device("meta"):
-        return VisionTransformer(shape)
-
-
-def _checked(state: Mapping[str, torch.Tensor], shape: VitShape, origin: str) -> dict[str, torch.Tensor]:
-    """The parameters that the network needs, float32, all there and of the right shape."""
-    wanted = {key: tuple(value.shape) for key, value in _skeleton(shape).state_dict().items()}
-    _require(state, list(wanted), origin)
-    wrong = [
-        f"{key} {tuple(state[key].shape)} instead of {size}"
-        for key, size in wanted.items()
-        if tuple(state[key].shape) != size
-    ]
-    if wrong:
-        raise InputError(f"{origin} has {len(wrong)} parameters of another shape: {_first(wrong)}")
-    return {key: state[key].to(torch.float32) for key in wanted}
-
-
-def _require(state: Mapping[str, torch.Tensor], wanted: Sequence[str], origin: str) -> None:
-    missing = [key for key in wanted if key not in state]
-    if missing:
-        raise InputError(f"{origin} lacks {len(missing)} parameters of the encoder: {_first(missing)}")
-
-
-def _first(names: Sequence[str]) -> str:
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-
-
-def _read(path: Path) -> tuple[dict[str, torch.Tensor], Mapping[str, str]]:
-    """Tensors by dotted name, and metadata."""
-    try:
-        with path.open("rb") as handle:
-            start = handle.read(_HEADER.stop)
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); give the file with the weights") from error
-    if start[_HEADER] == b"{":
-        return _read_safetensors(path)
-    if start.startswith(_ARCHIVES):
-        return _read_archive(path), {}
-    raise InputError(f"{path} is neither safetensors nor a torch archive; give the file with the weights")
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], Mapping[str, str]]:
-    try:
-        with safetensors.safe_open(path, framework="pt") as handle:
-            return {key: handle.get_tensor(key) for key in handle.keys()}, handle.metadata() or {}  # noqa: SIM118
-    except safetensors.SafetensorError as error:
-        raise InputError(f"{path} is no whole safetensors file ({error}); fetch it again") from error
-
-
-def _read_archive(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a torch archive by dotted name, without running anything that is in it."""
-    try:
-        # From a handle, since torch goes by the suffix of a path. Its warnings are about odd pickles, refused below.
-        with path.open("rb") as handle, warnings.catch_warnings(action="ignore"):
-            loaded = torch.load(handle, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path} is refused: it has code or objects other than tensors in it, which are never run; "
-            "ask its author for the weights as safetensors"
-        ) from error
-    except (RuntimeError, EOFError, OSError, LookupError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(f"{path} is no whole torch archive of tensors; fetch it again") from error
-    return _flat(loaded)
-
-
-def _flat(values: Any, prefix: str = "") -> dict[str, torch.Tensor]:
-    if isinstance(values, torch.Tensor):
-        return {prefix: values}
-    found: dict[str, torch.Tensor] = {}
-    if isinstance(values, Mapping):
-        for key, value in values.items():
-            found |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
-    return found
+    return skeleton(partial(VisionTransformer, shape))
 
 
 def _encoder(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -269,7 +160,7 @@ def _encoder(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 
 
 def _infer_shape(state: Mapping[str, torch.Tensor], path: Path) -> VitShape:
-    _require(state, ["cls_token", "pos_embed", "patch_embed.proj.weight", "blocks.0.mlp.fc1.weight"], str(path))
+    require(state, ["cls_token", "pos_embed", "patch_embed.proj.weight", "blocks.0.mlp.fc1.weight"], str(path))
     projection, positions, hidden = (
         tuple(state[key].shape) for key in ("patch_embed.proj.weight", "pos_embed", "blocks.0.mlp.fc1.weight")
     )
@@ -295,36 +186,15 @@ def _channels(names: Sequence[str], shape: VitShape, origin: str) -> tuple[str, 
     return tuple(names)
 
 
-class CwaMsn(ImageAdapter):
-    """CWA-MSN (arXiv 2509.19896) as an image model: the CLS token of its encoder, float32 (n, width).
-
-    Attributes:
-        id: the card's id.
-        channels: those of the checkpoint, by name.
-        crop: the card's.
-        weights_kind: "demo", "trained" or "random".
-        weights_sha256: of the file, or of seed and sizes.
-    """
-
-    def __init__(
-        self, card: ModelCard, shape: VitShape, channels: tuple[str, ...] | None, kind: Kind, sha256: str, device: str
-    ) -> None:
-        self.id = card.id
-        self.channels = channels
-        self.crop = card.crop
-        self.weights_kind = kind
-        self.weights_sha256 = sha256
-        self._shape = shape
-        self._device = pick_device(device)
-        self._dtype = torch.bfloat16 if card.precision == "bfloat16" else torch.float32
-        self._checkpoint: Callable[[], Checkpoint]
+class CwaMsn(TorchAdapter):
+    """CWA-MSN (arXiv 2509.19896) as an image model: the CLS token of its encoder, float32 (n, width)."""
 
     @classmethod
     def load(
         cls,
         card: ModelCard,
         *,
-        weights: Path | None,
+        weights: Mapping[str, Path],
         random_init: int | None,
         device: str,
         channels: tuple[str, ...] | None,
@@ -334,39 +204,33 @@ class CwaMsn(ImageAdapter):
         Raises:
             InputError: neither is given, the checkpoint does not fit, or there is no such device.
         """
-        if weights is not None:
-            checkpoint = read_checkpoint(weights)
-            model = cls(card, checkpoint.shape, checkpoint.channels, checkpoint.kind, sha256_of(weights), device)
-            model._checkpoint = lambda: checkpoint
+        if weights:
+            path = single_file(card, weights)
+            read = read_checkpoint(path)
+            model = cls(card, partial(build, read), read.kind, sha256_of(path), device)
+            model.channels, model._n_channels = read.channels, read.shape.channels
             return model
         if random_init is None:
             raise InputError(f"{card.id}: no weights are published; give a checkpoint, or random_init=SEED")
         names = channels or card.channels or _RECURSION
-        shape = VitShape(channels=len(names), **{name: int(size) for name, size in card.parameters.items()})
+        shape = VitShape(channels=len(names), **{name: int(size) for name, size in card.network.items()})
         digest = hashlib.sha256(f"random {random_init} {shape} {names}".encode()).hexdigest()
-        model = cls(card, shape, names, "random", digest, device)
-        model._checkpoint = lambda: random_checkpoint(shape, names, random_init)
+        model = cls(card, lambda: build(random_checkpoint(shape, names, random_init)), "random", digest, device)
+        model.channels, model._n_channels = names, len(names)
         return model
 
-    @cached_property
-    def _network(self) -> VisionTransformer:
-        """Built at the first image: embeddings that are there already need none."""
-        return build(self._checkpoint()).to(self._device)
+    _n_channels: int
 
     def embed_crops(self, crops: np.ndarray, channels: Sequence[str]) -> np.ndarray:
-        """CLS tokens float32 (n, width); uint16 is scaled to 0-255 by 257."""
-        if len(channels) != self._shape.channels:
+        """CLS tokens float32 (n, width)."""
+        if len(channels) != self._n_channels:
             raise InputError(
-                f"{self.id}: the checkpoint takes {self._shape.channels} channels and the images have "
+                f"{self.id}: the checkpoint takes {self._n_channels} channels and the images have "
                 f"{len(channels)} ({', '.join(channels)}); it does not name its own, so give as many"
             )
-        parts = []
-        for start in range(0, len(crops), _BATCH):
-            batch = crops[start : start + _BATCH]
-            pixels = batch if batch.dtype == np.uint8 else batch.astype(np.float32)
-            if batch.dtype == np.uint16:
-                pixels = pixels / np.float32(257)
-            images = preprocess(torch.tensor(pixels, device=self._device))
-            with torch.inference_mode(), torch.autocast(self._device.type, self._dtype, self._dtype != torch.float32):
-                parts.append(self._network(images).float().cpu().numpy())
-        return np.concatenate(parts)
+        return super().embed_crops(crops, channels)
+
+    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+        """The network on crops (n, c, crop, crop) on its device."""
+        embedded: torch.Tensor = self.network(preprocess(crops))
+        return embedded

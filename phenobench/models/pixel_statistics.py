@@ -10,7 +10,7 @@ the same values in any batch and with any number of threads.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import combinations
 from pathlib import Path
@@ -374,7 +374,7 @@ class PixelStatistics(ImageAdapter):
         cls,
         card: ModelCard,
         *,
-        weights: Path | None,
+        weights: Mapping[str, Path],
         random_init: int | None,
         device: str,
         channels: tuple[str, ...] | None,
@@ -384,7 +384,7 @@ class PixelStatistics(ImageAdapter):
         Raises:
             InputError: weights were given.
         """
-        if weights is not None:
+        if weights:
             raise InputError(f"{card.id} has no weights; leave them out")
         return cls(card)
 
