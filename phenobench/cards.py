@@ -69,7 +69,10 @@ class ModelCard(Card):
         trained: the adapter needs weights.
         weights: the published files by part; the part "model" is the one that a path alone stands for.
         channels: the channels by name and in order; none where any will do.
+        channel_orders: the orders, by name, of a model that was given its channels in more than one; the first one
+            whose channels a screen has is taken.
         crop: side of the square that the model looks at; none for whole fields.
+        texts: it embeds texts too, in the space of its images.
         sixteen_bit: how 16-bit images come to the 0-255 scale.
         precision: what the network computes in.
         dim: features of an embedding, for each channel if ``per_channel``; none where weights decide.
@@ -89,7 +92,9 @@ class ModelCard(Card):
     trained: bool = False
     weights: Mapping[str, WeightsFile] = {}
     channels: tuple[str, ...] | None = None
+    channel_orders: Mapping[str, tuple[str, ...]] = {}
     crop: int | None = Field(default=None, ge=1)
+    texts: bool = False
     sixteen_bit: SixteenBit = "full-range"
     precision: Literal["float32", "bfloat16"] = "float32"
     dim: int | None = Field(default=None, ge=1)

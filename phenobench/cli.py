@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from phenobench.reading import Reading
-    from phenobench.request import Request, Weights
+    from phenobench.request import Request
 
 _HELP = "Score Cell Painting embeddings, with exact chance, intervals, controls and provenance."
 
@@ -37,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-data_app = typer.Typer(help="Fetch data sets and annotations.", no_args_is_help=True)
+data_app = typer.Typer(help="Fetch data sets, annotations and weights.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 screen_app = typer.Typer(help="Look at a screen.", no_args_is_help=True)
 app.add_typer(screen_app, name="screen")
@@ -102,7 +102,14 @@ Nan = Annotated[
 
 
 WeightsOption = Annotated[
-    str | None, typer.Option("--weights", help="A file of weights for the image models, or 'random'.")
+    list[str] | None,
+    typer.Option(
+        "--weights", help="A file of weights for the image models, PART=FILE of one with parts, or 'random'. Repeats."
+    ),
+]
+AcceptLicence = Annotated[
+    list[str] | None,
+    typer.Option("--accept-licence", help="The id of a model or screen whose licence you accept. Repeats."),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps: where image models run.")]
 
@@ -126,6 +133,7 @@ def run(
     overwrite: Overwrite = False,
     weights: WeightsOption = None,
     device: Device = "auto",
+    accept_licence: AcceptLicence = None,
     cross_check: Annotated[
         bool, typer.Option("--cross-check", help="Score again with the field's own tool, and show the difference.")
     ] = False,
@@ -137,10 +145,14 @@ def run(
     nan: Nan = "error",
 ) -> None:
     """Score models on tasks: the whole way from a screen, or from your own embeddings, to results."""
-    from phenobench.request import Request
+    from phenobench.cards import find
+    from phenobench.licences import accepted_licences
+    from phenobench.request import Request, parse_weights
     from phenobench.suite import load_suite
 
     suite = load_suite()
+    # A run fetches nothing that has to be accepted; a name that nothing has is a mistake all the same.
+    accepted_licences(accept_licence or (), suite, find(cards))
     name = suite.screen if screen is None and not profiles else screen
     _run_and_show(
         Request(
@@ -161,7 +173,7 @@ def run(
             seed=suite.seed if seed is None else seed,
             cards=cards,
             overwrite=overwrite,
-            weights=_weights(weights),
+            weights=parse_weights(weights),
             device=device,
             cross_check=cross_check,
         )
@@ -254,7 +266,7 @@ def embed(
 ) -> None:
     """Turn images into well-level profiles, one file a plate; plates that are there are kept."""
     from phenobench.display import run_progress, show_messages
-    from phenobench.request import Request
+    from phenobench.request import Request, parse_weights
     from phenobench.suite import load_suite
 
     show_messages()
@@ -268,7 +280,7 @@ def embed(
         root=suite.root(screen),
         seed=suite.seed if seed is None else seed,
         cards=cards,
-        weights=_weights(weights),
+        weights=parse_weights(weights),
         device=device,
     )
     from phenobench.pipeline import embed_images
@@ -323,13 +335,17 @@ def figures(
 
 
 @data_app.command("get")
-def data_get(name: Annotated[str, typer.Argument(help="'annotations', or the id of a screen.")]) -> None:
-    """Download and verify a data set."""
+def data_get(
+    name: Annotated[str, typer.Argument(help="'annotations', or the id of a screen or of a model with weights.")],
+    accept_licence: AcceptLicence = None,
+    cards: CardFolder = None,
+) -> None:
+    """Download and verify a data set, or the published weights of a model."""
     from phenobench.data import get
     from phenobench.display import show_messages
 
     show_messages()
-    for path in get(name):
+    for path in get(name, accept_licence or (), cards):
         typer.echo(path)
 
 
@@ -345,17 +361,6 @@ def _run_and_show(request: Request) -> None:
     show_report(report)
     if report.failed:
         raise typer.Exit(2)
-
-
-def _weights(given: str | None) -> Weights:
-    from phenobench.errors import InputError
-    from phenobench.request import Weights
-
-    if given is None or given == "random":
-        return Weights(random=given is not None)
-    if not Path(given).is_file():
-        raise InputError(f"--weights {given}: there is no such file; give a path, or 'random'")
-    return Weights(path=Path(given))
 
 
 def _reading(

@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from phenobench.errors import unknown
 
 
-def get(name: str) -> list[Path]:
-    """Download and verify a data set.
+def get(name: str, accept: Sequence[str] = (), cards: Path | None = None) -> list[Path]:
+    """Download and verify a data set, or the published weights of a model.
 
     Args:
-        name: ``annotations`` or the id of a screen of the catalogue.
+        name: ``annotations``, the id of a screen of the catalogue, or a model's.
+        accept: ids whose licences the user accepts, besides those of the suite file.
+        cards: a folder of cards that goes before the others.
 
     Returns:
-        The files, now in the user's cache folder.
+        The files, now in the user's cache folder, or for weights in the hub's.
 
     Raises:
-        InputError: nothing has that name, or something cannot be fetched.
+        InputError: nothing has that name, a licence is not accepted, or something cannot be fetched.
     """
     from phenobench.cards import find, load, read_toml
+    from phenobench.licences import accepted_licences
+    from phenobench.suite import load_suite
 
+    found = find(cards)
+    accepted = accepted_licences(accept, load_suite(), found)
     if name == "annotations":
         from phenobench.annotations import SOURCES, get_annotations
 
         folder = get_annotations()
         return [folder / f"{source}.txt" for source in SOURCES]
-    screens = {id: path for id, path in find().screens.items() if read_toml(path).get("kind") == "profiles"}
+    screens = {id: path for id, path in found.screens.items() if read_toml(path).get("kind") == "profiles"}
+    if name in found.models:
+        from phenobench.hub import fetch_weights
+
+        return fetch_weights(found.model(name), accepted)
     if name not in screens:
-        raise unknown("data set", name, ["annotations", *screens])
+        raise unknown("data set", name, ["annotations", *screens, *found.models])
     from phenobench.screens.catalogue import ScreenCard, fetch
 
     return fetch(load(screens[name], ScreenCard))

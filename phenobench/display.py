@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, Group
 from rich.markup import escape
 from rich.table import Table
 
 from phenobench.errors import one_line, unknown
 
 if TYPE_CHECKING:
+    from phenobench.cards import Cards, ModelCard
     from phenobench.pipeline import Done, Report, Watch
     from phenobench.profiles import Profiles
     from phenobench.results import Result
@@ -199,7 +200,7 @@ def show_list(what: str) -> None:
     Raises:
         InputError: there is no such list.
     """
-    lists: dict[str, Callable[[], Table]] = {
+    lists: dict[str, Callable[[], Group | Table]] = {
         "models": _list_models,
         "tasks": _list_tasks,
         "screens": _list_screens,
@@ -211,15 +212,46 @@ def show_list(what: str) -> None:
     Console().print(lists[what]())
 
 
-def _list_models() -> Table:
+def _list_models() -> Group:
+    """A table for each folder of cards."""
     from phenobench.cards import find
 
     cards = find()
-    table = Table("model", "status", "licence", "summary", "card", header_style="bold")
+    folders = dict.fromkeys(path.parent for path in cards.models.values())
+    return Group(*(_model_table(cards, folder) for folder in folders))
+
+
+def _model_table(cards: Cards, folder: Path) -> Table:
+    table = Table(
+        title=f"cards in {escape(str(folder))}", title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=0
+    )
+    table.add_column("model", no_wrap=True)
+    table.add_column("parameters", justify="right", no_wrap=True)
+    table.add_column("dim", justify="right")
+    for column in ("channels", "licence", "weights"):
+        table.add_column(column, overflow="fold")
     for name, path in sorted(cards.models.items()):
-        card = cards.model(name)
-        table.add_row(name, card.status, card.licence, card.summary, str(path.parent))
+        if path.parent == folder:
+            card = cards.model(name)
+            parameters = f"{card.parameters['encoder'] / 1e6:.1f} M" if "encoder" in card.parameters else ""
+            dim = f"{card.dim or ''}" + (" a channel" if card.per_channel else "")
+            table.add_row(*map(escape, (name, parameters, dim, _channels(card), card.licence, _weights_state(card))))
     return table
+
+
+def _channels(card: ModelCard) -> str:
+    orders = [card.channels] if card.channels else list(card.channel_orders.values())
+    if card.input != "images" or not orders:
+        return "any" if card.input == "images" else ""
+    return ", ".join(orders[0]) + (f", or {len(orders) - 1} other orders" if len(orders) > 1 else "")
+
+
+def _weights_state(card: ModelCard) -> str:
+    from phenobench.hub import weights_are_here
+
+    if card.weights:
+        return "present" if weights_are_here(card) else "to fetch"
+    return "not published" if card.trained else "none needed"
 
 
 def _list_tasks() -> Table:

@@ -14,8 +14,9 @@ import pandas as pd
 
 from phenobench.errors import InputError
 from phenobench.models.adapter import ImageAdapter
-from phenobench.profiles import Profiles
+from phenobench.profiles import ROLES, Profiles
 from phenobench.screens import Screen, SiteImage
+from phenobench.site_cache import kept_sites
 
 # Bytes of images that are embedded at a time; activations of the networks here are of the same order.
 _BATCH_BYTES = 16 << 20
@@ -26,14 +27,21 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class _Plate:
-    """A plate's rows in the screen's wells, and the file its profiles go to."""
+    """A plate's name, its rows in the screen's wells, and the files that its profiles and its sites' features go to."""
 
+    name: str
     rows: np.ndarray
     path: Path
+    sites: Path | None
 
 
 def embed(
-    screen: Screen, adapter: ImageAdapter, folder: Path, key: str, progress: Progress = lambda done, total: None
+    screen: Screen,
+    adapter: ImageAdapter,
+    folder: Path,
+    key: str,
+    progress: Progress = lambda done, total: None,
+    sites: Path | None = None,
 ) -> Profiles:
     """Embed a screen's images plate by plate; a plate whose file is there under the same key is kept.
 
@@ -43,6 +51,7 @@ def embed(
         folder: one parquet file of profiles a plate goes here, and nothing else.
         key: what the embeddings follow from (weights, screen, card); part of each file.
         progress: wells done and wells in all.
+        sites: where the features of sites are kept, for a model whose pooling may change under them.
 
     Returns:
         Profiles in the order of ``screen.wells``; wells without an image are left out and counted.
@@ -55,7 +64,7 @@ def embed(
         raise InputError(f"the screen {screen.id} has no images; score embeddings with --profiles instead")
     done = 0
     rows, features = [], []
-    for plate in _plates(screen, folder):
+    for plate in _plates(screen, folder, sites):
         kept = _read(plate, screen, key)
         if kept is None:
             tell = partial(_advance, progress, done, len(screen.wells))
@@ -77,7 +86,7 @@ def _advance(progress: Progress, start: int, total: int, more: int) -> None:
     progress(start + more, total)
 
 
-def _plates(screen: Screen, folder: Path) -> Iterator[_Plate]:
+def _plates(screen: Screen, folder: Path, sites: Path | None) -> Iterator[_Plate]:
     codes, names = Profiles(screen.wells, np.empty((len(screen.wells), 0), np.float32)).groups("plate")
     for code, name in enumerate(names):
         given = name.removeprefix("plate ")
@@ -86,7 +95,8 @@ def _plates(screen: Screen, folder: Path) -> Iterator[_Plate]:
         stem = re.sub(r"[^A-Za-z0-9._+-]+", "_", given)
         if stem != given:
             stem = f"{stem[:100]}-{hashlib.sha256(given.encode()).hexdigest()[:8]}"
-        yield _Plate(np.flatnonzero(codes == code), folder / f"{stem}.parquet")
+        kept = None if sites is None else sites / f"{stem}.npz"
+        yield _Plate(given, np.flatnonzero(codes == code), folder / f"{stem}.parquet", kept)
 
 
 def _read(plate: _Plate, screen: Screen, key: str) -> tuple[np.ndarray, np.ndarray] | None:
@@ -98,7 +108,7 @@ def _read(plate: _Plate, screen: Screen, key: str) -> tuple[np.ndarray, np.ndarr
         raise InputError(
             f"{plate.path} was made from other weights, images or settings; give another folder, or remove it"
         )
-    wells = pd.Series(plate.rows, index=screen.wells["Metadata_Well"].iloc[plate.rows])
+    wells = pd.Series(plate.rows, index=screen.wells[ROLES["well"]].iloc[plate.rows])
     return wells.loc[there.role("well")].to_numpy(), there.features
 
 
@@ -110,15 +120,29 @@ def _embed_plate(
     progress: Callable[[int], None],
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the wells that have images, ascending, and their pooled features."""
-    sites: list[np.ndarray] = []
+    rows, features = kept_sites(plate.sites, partial(_embed_sites, plate, images, screen, adapter, progress))
+    return np.unique(rows), adapter.pool(features, rows)
+
+
+def _embed_sites(
+    plate: _Plate,
+    images: Callable[[pd.DataFrame], Iterator[SiteImage]],
+    screen: Screen,
+    adapter: ImageAdapter,
+    progress: Callable[[int], None],
+) -> tuple[np.ndarray, np.ndarray]:
+    """The row of the well of each site, and the features of sites."""
+    features: list[np.ndarray] = []
     rows: list[int] = []
     for batch in _batches(images(screen.wells.iloc[plate.rows])):
-        sites.append(adapter.site_features(np.stack([site.pixels for site in batch]), screen.channels))
+        wells = screen.wells[ROLES["well"]].astype(str).loc[[site.row for site in batch]]
+        names = [f"{screen.id}/{plate.name}/{well}/{site.site}" for well, site in zip(wells, batch, strict=True)]
+        features.append(adapter.site_features(np.stack([site.pixels for site in batch]), screen.channels, names))
         rows += [site.row for site in batch]
         progress(len(set(rows)))
     if not rows:
         raise InputError(f"{plate.path.stem}: no well of this plate has an image; check the screen's files")
-    return np.unique(rows), adapter.pool(np.concatenate(sites), np.array(rows))
+    return np.array(rows), np.concatenate(features)
 
 
 def _batches(sites: Iterator[SiteImage]) -> Iterator[list[SiteImage]]:

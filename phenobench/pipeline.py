@@ -19,7 +19,7 @@ from phenobench.cards import Cards, find, validate
 from phenobench.errors import InputError
 from phenobench.normalization import normalize
 from phenobench.profiles import ROLES, Profiles
-from phenobench.reading import Reading, read_profiles
+from phenobench.reading import read_profiles
 from phenobench.registry import resolve
 from phenobench.request import Cell, Request, expand
 from phenobench.results import (
@@ -33,8 +33,9 @@ from phenobench.results import (
     write_result,
 )
 from phenobench.screens import Screen, load_screen, screen_of
-from phenobench.sources import Embedded, embedded, embedding_key, image_model
+from phenobench.sources import Embedded, embedded, embedding_key, image_model, sites_folder
 from phenobench.tasks.outcome import Check, Inputs, Outcome
+from phenobench.texts import Texts, read_texts
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ class _Setting:
     cards: Cards
     screen: Screen
     annotations: Annotations
-    texts: Profiles | None
+    texts: Texts | None
     shared: Mapping[str, Any]
 
 
@@ -94,12 +95,13 @@ def run(request: Request, watch: Watch = _UNWATCHED) -> Report:
     """
     cards = find(request.cards)
     screen = _screen(request, cards)
-    texts = _texts(request)
+    texts = read_texts(request.texts, request.reading) if request.texts else screen.texts
     cells = expand(request, cards, screen, texts)
-    if request.weights.path is not None and not any(cell.card is not None and cell.card.trained for cell in cells):
-        raise InputError(
-            f"--weights {request.weights.path} was given and no model of this run takes weights; leave it out"
-        )
+    if not any("texts" in cell.task.needs for cell in cells):
+        texts = None
+    if request.weights.parts and not any(cell.card is not None and cell.card.trained for cell in cells):
+        given = ", ".join(map(str, request.weights.parts.values()))
+        raise InputError(f"--weights {given} was given and no model of this run takes weights; leave it out")
     setting = _setting(request, cards, screen, texts, cells)
     done: list[Done] = []
     skipped: dict[str, str] = {}
@@ -141,7 +143,8 @@ def embed_images(request: Request, out: Path, watch: Watch = _UNWATCHED) -> Prof
     screen = _screen(request, cards)
     card = cards.model(request.models[0])
     adapter = image_model(card, screen, request)
-    return embed(screen, adapter, out, embedding_key(screen, card, adapter), watch.embedding)
+    key = embedding_key(screen, card, adapter)
+    return embed(screen, adapter, out, key, watch.embedding, sites_folder(screen, adapter))
 
 
 def _screen(request: Request, cards: Cards) -> Screen:
@@ -164,20 +167,7 @@ def _is_label(name: str, cards: Cards) -> bool:
     return name not in cards.models or cards.model(name).input == "profiles"
 
 
-def _texts(request: Request) -> Profiles | None:
-    if request.texts is None:
-        return None
-    columns = {role: name for role, name in request.reading.columns.items() if role == "perturbation"}
-    texts = read_profiles([request.texts], Reading(columns=columns, prefixes=request.reading.prefixes, wells=False))
-    if "perturbation" not in texts.roles:
-        raise InputError(
-            f"{request.texts}: no row has a perturbation (default {ROLES['perturbation']}); "
-            "name the column that both sides share with --column perturbation=NAME"
-        )
-    return texts
-
-
-def _setting(request: Request, cards: Cards, screen: Screen, texts: Profiles | None, cells: list[Cell]) -> _Setting:
+def _setting(request: Request, cards: Cards, screen: Screen, texts: Texts | None, cells: list[Cell]) -> _Setting:
     needed = any("gene" in cell.task.needs or (cell.card and cell.card.input == "annotations") for cell in cells)
     annotations = load_annotations(request.annotations) if needed else Annotations()
     own = {
@@ -199,7 +189,7 @@ def _setting(request: Request, cards: Cards, screen: Screen, texts: Profiles | N
             "dropped": dict(screen.dropped),
         },
         "annotations": {**annotations.origins, **own},
-        "texts": texts and {"sha256": provenance.features_sha256(texts.features, texts.feature_names)},
+        "texts": texts and {"sha256": texts.sha256},
         "seed": request.seed,
         "environment": provenance.environment(),
         "phenobench": provenance.phenobench_version(),
@@ -262,6 +252,7 @@ def _inputs(cell: Cell, setting: _Setting, embedding: Embedded, protocol: Mappin
     uses_pairs = "gene" in task.needs or (cell.card is not None and cell.card.input == "annotations")
     return {
         **setting.shared,
+        "screen": {**setting.shared["screen"], "dropped": {**setting.screen.dropped, **embedding.profiles.dropped}},
         "annotations": setting.shared["annotations"] if uses_pairs else {},
         "texts": setting.shared["texts"] if "texts" in task.needs else None,
         "model": embedding.info.model_dump(mode="json"),

@@ -23,6 +23,7 @@ ROLES: Mapping[str, str] = {
     "source": "Metadata_Source",
     "perturbation": "Metadata_Perturbation",
     "gene": "Metadata_Symbol",
+    "target": "Metadata_Target",
     "pert_type": "Metadata_pert_type",
 }
 PERT_TYPES = ("trt", "negcon", "poscon", "empty")
@@ -30,7 +31,7 @@ METADATA_PREFIX = "Metadata_"
 # The key of the parquet file's own metadata under which provenance is kept.
 PROVENANCE_KEY = b"phenobench"
 
-Role = Literal["plate", "well", "batch", "source", "perturbation", "gene", "pert_type"]
+Role = Literal["plate", "well", "batch", "source", "perturbation", "gene", "target", "pert_type"]
 
 
 @dataclass(frozen=True, eq=False)

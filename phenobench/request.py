@@ -2,27 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from phenobench.cards import Cards, ModelCard, TaskCard
 from phenobench.errors import InputError, unknown
+from phenobench.hub import weights_are_here
 from phenobench.normalization import CHAINS, DEFAULT, chain, keeps_axes
-from phenobench.profiles import ROLES, Profiles, Role
+from phenobench.profiles import ROLES, Role
 from phenobench.reading import Reading
 from phenobench.results import require_label
 from phenobench.screens import Screen
+from phenobench.texts import Texts
 
 ALL = "all"
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What image models are made from: a file, random numbers, or what there is."""
+    """What image models are made from: files by part, random numbers, or with neither what there is."""
 
-    path: Path | None = None
+    parts: Mapping[str, Path] = field(default_factory=dict)
     random: bool = False
+
+
+def parse_weights(given: Sequence[str] | None) -> Weights:
+    """What ``--weights`` says: files, each alone or as ``PART=FILE``, or ``random``.
+
+    Raises:
+        InputError: a file does not exist, or a part is given twice.
+    """
+    if given == ["random"]:
+        return Weights(random=True)
+    parts: dict[str, Path] = {}
+    for text in given or ():
+        before, equals, after = text.partition("=")
+        # A path may have a "=" in it.
+        part, name = (before, after) if equals and not Path(text).is_file() else ("model", text)
+        if part in parts:
+            raise InputError(f"--weights {text}: the part '{part}' is given twice; write PART=FILE for each part")
+        if not Path(name).is_file():
+            raise InputError(f"--weights {text}: there is no such file; give a path, PART=PATH, or 'random' alone")
+        parts[part] = Path(name)
+    return Weights(parts)
 
 
 @dataclass(frozen=True)
@@ -97,13 +120,13 @@ class Cell:
         return f"{self.model}, {self.normalization}, {self.task.id}{variant}"
 
 
-def expand(request: Request, cards: Cards, screen: Screen, texts: Profiles | None) -> list[Cell]:
+def expand(request: Request, cards: Cards, screen: Screen, texts: Texts | None) -> list[Cell]:
     """The cells of a request on a screen, in a fixed order.
 
     Raises:
         InputError: an unknown or inapplicable name, or nothing applies.
     """
-    models = _models(request.models, cards, screen)
+    models = _models(request, cards, screen)
     tasks = _tasks(request, cards, screen, texts is not None)
     names = [*CHAINS, DEFAULT] if ALL in request.normalizations else list(dict.fromkeys(request.normalizations))
     if request.scored_as is not None:
@@ -114,6 +137,12 @@ def expand(request: Request, cards: Cards, screen: Screen, texts: Profiles | Non
     align = _align(request, screen, texts)
     own_space = _own_space(request, names) if align is None else names
     wanted = ALL not in (*request.models, *request.tasks, *request.normalizations)
+    speechless = [model for model, card in models if not _has_texts(card, texts)]
+    if wanted and speechless and any("texts" in task.needs for task, _ in tasks):
+        raise InputError(
+            f"{speechless[0]} embeds no texts, so it has no cross-modal score on {screen.id}; leave it out, or give "
+            "embeddings of the texts with --texts FILE"
+        )
     # Normalizations outside, tasks inside: each normalization is fitted once.
     return [
         Cell(model, card, name, task, variant, align if "texts" in task.needs else None, wanted)
@@ -121,14 +150,20 @@ def expand(request: Request, cards: Cards, screen: Screen, texts: Profiles | Non
         for name in dict.fromkeys([*names, *own_space])
         for task, variant in tasks
         if name in (own_space if "texts" in task.needs else names)
+        if "texts" not in task.needs or model not in speechless
     ]
 
 
-def _align(request: Request, screen: Screen, texts: Profiles | None) -> str | None:
+def _has_texts(card: ModelCard | None, texts: Texts | None) -> bool:
+    """Whether a model has a text side: embeddings that are given, its own, or those of a control."""
+    return texts is None or texts.embedded or (card is not None and (card.texts or card.status == "control"))
+
+
+def _align(request: Request, screen: Screen, texts: Texts | None) -> str | None:
     """How texts and images get a common space: as asked, else by ridge where their dimensions differ."""
-    if request.align is not None or texts is None or screen.embeddings is None:
+    if request.align is not None or texts is None or not texts.embedded or screen.embeddings is None:
         return request.align
-    return "ridge" if texts.features.shape[1] != screen.embeddings.features.shape[1] else None
+    return "ridge" if texts.rows.features.shape[1] != screen.embeddings.features.shape[1] else None
 
 
 def _own_space(request: Request, names: list[str]) -> list[str]:
@@ -138,7 +173,8 @@ def _own_space(request: Request, names: list[str]) -> list[str]:
     return list(filter(keeps_axes, names)) or ["none"]
 
 
-def _models(wanted: Sequence[str], cards: Cards, screen: Screen) -> list[tuple[str, ModelCard | None]]:
+def _models(request: Request, cards: Cards, screen: Screen) -> list[tuple[str, ModelCard | None]]:
+    wanted = request.models
     known = {name: cards.model(name) for name in cards.models}
     found: dict[str, ModelCard | None] = {}
     for name in wanted or filter(None, [screen.model]):
@@ -146,7 +182,9 @@ def _models(wanted: Sequence[str], cards: Cards, screen: Screen) -> list[tuple[s
             if screen.model is not None:
                 found[screen.model] = known.get(screen.model)
             takes = {"labels", "annotations"} | ({"images"} if screen.images is not None else set())
-            found.update({name: card for name, card in known.items() if card.input in takes})
+            found.update(
+                {name: card for name, card in known.items() if card.input in takes and _is_here(card, request)}
+            )
         elif name == screen.model:
             found[require_label(name, "model")] = known.get(name)
         elif name not in known:
@@ -160,8 +198,13 @@ def _models(wanted: Sequence[str], cards: Cards, screen: Screen) -> list[tuple[s
     return list(found.items())
 
 
+def _is_here(card: ModelCard, request: Request) -> bool:
+    """Whether "all" means this model: not one whose published weights are not here, unless weights are named."""
+    return not card.weights or request.weights.random or bool(request.weights.parts) or weights_are_here(card)
+
+
 def _tasks(request: Request, cards: Cards, screen: Screen, has_texts: bool) -> list[tuple[TaskCard, str]]:
-    roles: tuple[Role, ...] = ("plate", "well", "perturbation", "gene")
+    roles: tuple[Role, ...] = ("plate", "well", "perturbation", "gene", "target")
     available: set[str] = {role for role in roles if _has(screen, role)}
     if has_texts:
         available.add("texts")

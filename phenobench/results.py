@@ -37,13 +37,14 @@ class Weights(_Part):
 
 
 class ModelInfo(_Part):
-    """Which model; ``status`` is that of its card."""
+    """Which model; ``status`` is that of its card, ``precision`` what its network computed in, if it has one."""
 
     id: str
     revision: str
     status: str
     weights: Weights
     n_features: int
+    precision: str | None = None
 
     @property
     def label(self) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,11 +14,13 @@ from phenobench import provenance
 from phenobench.cards import ModelCard
 from phenobench.errors import InputError
 from phenobench.files import cache_dir
+from phenobench.hub import fetch_command, weights_are_here
 from phenobench.profiles import ROLES, Profiles
 from phenobench.registry import resolve
 from phenobench.request import Request
 from phenobench.results import ModelInfo, Weights, WeightsKind
 from phenobench.screens import Screen
+from phenobench.texts import Texts, embed_texts
 
 if TYPE_CHECKING:
     from phenobench.models.adapter import ImageAdapter
@@ -44,7 +47,7 @@ def embedded(
     model: str,
     card: ModelCard | None,
     screen: Screen,
-    texts: Profiles | None,
+    texts: Texts | None,
     pairs: Mapping[str, np.ndarray],
     request: Request,
     progress: Callable[[int, int], None],
@@ -55,7 +58,7 @@ def embedded(
         model: the card's id, or the label of the screen's own embeddings.
         card: None where the label has none.
         screen: brings wells, and embeddings or images.
-        texts: the other modality, if any.
+        texts: the other modality, if a task needs it.
         pairs: annotated gene pairs, for controls that use them.
         request: has the seed, the weights and the device.
         progress: wells embedded and wells in all.
@@ -70,26 +73,30 @@ def embedded(
     return _control(card, screen, texts, pairs, request.seed)
 
 
-def _info(model: str, card: ModelCard | None, kind: WeightsKind, sha256: str, profiles: Profiles) -> ModelInfo:
+def _info(
+    model: str, card: ModelCard | None, kind: WeightsKind, sha256: str, profiles: Profiles, precision: str | None = None
+) -> ModelInfo:
     return ModelInfo(
         id=model,
         revision=card.revision if card else "given by path",
         status=card.status if card else "precomputed",
         weights=Weights(kind=kind, sha256=sha256),
         n_features=profiles.features.shape[1],
+        precision=precision,
     )
 
 
-def _given(model: str, card: ModelCard | None, screen: Screen, texts: Profiles | None) -> Embedded:
+def _given(model: str, card: ModelCard | None, screen: Screen, texts: Texts | None) -> Embedded:
     profiles = screen.embeddings
     if profiles is None:
         raise InputError(f"the screen {screen.id} brings no embeddings; give them with --profiles")
     digest = provenance.features_sha256(profiles.features, profiles.feature_names)
-    return Embedded(profiles, texts, _info(model, card, "precomputed", digest, profiles), control=False)
+    info = _info(model, card, "precomputed", digest, profiles)
+    return Embedded(profiles, texts.rows if texts else None, info, control=False)
 
 
 def _control(
-    card: ModelCard, screen: Screen, texts: Profiles | None, pairs: Mapping[str, np.ndarray], seed: int
+    card: ModelCard, screen: Screen, texts: Texts | None, pairs: Mapping[str, np.ndarray], seed: int
 ) -> Embedded:
     """A control makes both sides of a cross-modal task, from the labels of both."""
     both = screen.wells
@@ -97,8 +104,8 @@ def _control(
         labels = pd.DataFrame(
             {
                 ROLES["plate"]: "texts",
-                ROLES["perturbation"]: texts.role("perturbation"),
-                ROLES["pert_type"]: np.where(texts.treated, "trt", "empty"),
+                ROLES["perturbation"]: texts.rows.role("perturbation"),
+                ROLES["pert_type"]: np.where(texts.rows.treated, "trt", "empty"),
             }
         )
         both = pd.concat([screen.wells, labels.reindex(columns=screen.wells.columns)], ignore_index=True)
@@ -108,35 +115,62 @@ def _control(
     # A control is fixed by its definition; its features follow from the labels and the seed.
     digest = provenance.text_sha256(card.id, card.revision)
     info = _info(card.id, card, "precomputed", digest, profiles)
-    return Embedded(profiles, None if texts is None else Profiles(texts.metadata, features[n:]), info, control=True)
+    rows = None if texts is None else Profiles(texts.rows.metadata, features[n:])
+    return Embedded(profiles, rows, info, control=True)
 
 
 def _from_images(
-    card: ModelCard, screen: Screen, texts: Profiles | None, request: Request, progress: Callable[[int, int], None]
+    card: ModelCard, screen: Screen, texts: Texts | None, request: Request, progress: Callable[[int, int], None]
 ) -> Embedded:
     from phenobench.embedding import embed
+    from phenobench.models.adapter import TextAdapter
 
     adapter = image_model(card, screen, request)
     key = embedding_key(screen, card, adapter)
     folder = cache_dir() / "embeddings" / f"{card.id}-{key[:24]}"
-    profiles = embed(screen, adapter, folder, key, progress)
-    info = _info(card.id, card, adapter.weights_kind, adapter.weights_sha256, profiles)
-    return Embedded(profiles, texts, info, control=False)
+    profiles = embed(screen, adapter, folder, key, progress, sites_folder(screen, adapter))
+    info = _info(card.id, card, adapter.weights_kind, adapter.weights_sha256, profiles, adapter.precision)
+    if card.weights and adapter.weights_kind == "random":
+        note = f"{card.id}: random weights; fetch the published ones with `{fetch_command(card)}`"
+        profiles = replace(profiles, notes=(*profiles.notes, note))
+    rows = texts.rows if texts else None
+    if texts and not texts.embedded and isinstance(adapter, TextAdapter):
+        rows = embed_texts(adapter, texts, cache_dir())
+    return Embedded(profiles, rows, info, control=False)
 
 
 def image_model(card: ModelCard, screen: Screen, request: Request) -> ImageAdapter:
-    """The model that a run asks for: with the weights it names, else random ones, since no others are there yet."""
+    """The model that a run asks for: with the weights it names, else the published ones if all are there, else random.
+
+    Nothing is fetched.
+    """
     from phenobench.models import load_adapter
 
     if screen.images is None:
         raise InputError(f"{card.id} embeds images and the screen {screen.id} has none; name another with --screen")
+    parts = request.weights.parts if card.trained else {}
+    there = not request.weights.random and weights_are_here(card)
     return load_adapter(
         card,
-        weights=request.weights.path if card.trained else None,
-        random_init=request.seed if card.trained and request.weights.path is None else None,
+        weights=parts or None,
+        random_init=request.seed if card.trained and not parts and not there else None,
         device=request.device,
         channels=screen.channels,
     )
+
+
+def sites_folder(screen: Screen, adapter: ImageAdapter) -> Path | None:
+    """Where the features of sites are kept, for a model that wants it: named by what they follow from."""
+    if not adapter.sites_sha256:
+        return None
+    key = provenance.text_sha256(
+        provenance.wells_sha256(screen.wells),
+        screen.images_sha256 or "",
+        ",".join(screen.channels),
+        adapter.sites_sha256,
+        adapter.precision,
+    )
+    return cache_dir() / "sites" / f"{adapter.id}-{key[:24]}"
 
 
 def embedding_key(screen: Screen, card: ModelCard, adapter: ImageAdapter) -> str:
@@ -147,5 +181,6 @@ def embedding_key(screen: Screen, card: ModelCard, adapter: ImageAdapter) -> str
         ",".join(screen.channels),
         card.model_dump_json(),
         adapter.weights_sha256,
+        adapter.precision,
         str(provenance.phenobench_version()["version"]),
     )

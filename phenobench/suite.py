@@ -24,6 +24,14 @@ class ScreenSettings(BaseModel):
     root: Path
 
 
+class LicenceSettings(BaseModel):
+    """``[licences]``: ids of models and screens whose licences the user has read and accepts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    accept: tuple[str, ...] = ()
+
+
 class Suite(BaseModel):
     """The settings of a run; each has a command-line option that goes before it."""
 
@@ -37,6 +45,7 @@ class Suite(BaseModel):
     results: Path = Path("results")
     seed: int = Field(default=0, ge=0)
     screens: Mapping[str, ScreenSettings] = {}
+    licences: LicenceSettings = LicenceSettings()
 
     def root(self, screen: str) -> Path | None:
         """The folder that holds a screen's files, if the suite names one."""

@@ -102,6 +102,20 @@ def read_table(path: Path, prefixes: tuple[str, ...], metadata_columns: frozense
     return table
 
 
+def column_names(path: Path) -> list[str]:
+    """The columns of a parquet or csv file; none where it is another file, or cannot be read."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    name = path.name.lower()
+    with suppress(OSError, ValueError, pa.ArrowInvalid):
+        if name.endswith(".parquet"):
+            return list(pq.read_schema(path).names)
+        if name.endswith((".csv", ".csv.gz")):
+            return list(pd.read_csv(path, nrows=0).columns)
+    return []
+
+
 def _spelled(text: str) -> str:
     """The start of a text that may be anything, for a message of one line."""
     return "".join(c if c.isprintable() and c != "\ufffd" else "?" for c in text[:120])

@@ -16,8 +16,11 @@ TRIOS = [("A1", "A2", "A3"), ("B1", "B2", "B3"), ("C1", "C2", "C3"), ("D1", "D2"
 
 @pytest.fixture(autouse=True)
 def own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or fills the user's cache, nor the suite file of the folder it happens to run in."""
+    """No test reads or fills the user's caches, nor the suite file of the folder it happens to run in."""
     monkeypatch.setenv("PHENOBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("HF_HOME", str(tmp_path_factory.mktemp("huggingface")))
+    for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path_factory.mktemp("work"))
 
 

@@ -24,6 +24,8 @@ from phenobench.registry import resolve
 from phenobench.request import Request
 from phenobench.results import Result
 from phenobench.screens import Screen, load_screen, screen_of
+from phenobench.tasks.cross_modal import Protocol
+from phenobench.tasks.cross_modal import score as cross_modal
 from phenobench.tasks.outcome import Inputs, Outcome
 from tests.shared import shared
 
@@ -124,6 +126,40 @@ def test_cell_painting_finds_secreted_proteins_of_the_same_compound(tmp_path: Pa
         assert none.chance == score.chance
     at_ten = {score.subset: score for score in noise.scores if score.metric == "recall@10"}
     assert all(score.ci_low <= score.chance <= score.ci_high for score in at_ten.values())
+
+
+def secreted_proteins(folder: Path) -> Path:
+    """A root for the paired screen: each half's files under its id."""
+    for id, name in (
+        ("cpjump1-compound-u2os-48h", "cpjump1_compound_u2os"),
+        ("nelisa-jump-target1", "nelisa_jump_target1_compounds"),
+    ):
+        (folder / id).symlink_to(shared("data", name))
+    return folder
+
+
+@pytest.mark.parametrize("align", ["ridge", "cca"])
+def test_the_paired_screen_is_stable_under_another_split_and_shuffled_labels_are_at_chance(
+    align: str, tmp_path: Path
+) -> None:
+    screen = load_screen("cpjump1-nelisa", secreted_proteins(tmp_path))
+    assert screen.embeddings is not None
+    assert screen.texts is not None
+    profiles, texts = normalize(screen.embeddings, "standardize"), screen.texts.rows
+    task = find().task("cross-modal")
+    protocol = Protocol.model_validate(task.variants["by-perturbation"])
+    first, second = (
+        cross_modal(profiles, protocol, Inputs(texts=texts, align=align, seed=seed)).scores[:2] for seed in (0, 1)
+    )
+    for one, other in zip(first, second, strict=True):
+        assert (one.metric, one.n) == ("recall@10", 299)
+        assert one.ci_low > 3 * one.chance
+        assert one.ci_low <= other.value <= one.ci_high
+    names = texts.role("perturbation")
+    new = dict(zip(names.unique(), np.random.default_rng(0).permutation(names.unique()), strict=True))
+    shuffled = Profiles(texts.metadata.assign(Metadata_Perturbation=names.map(new)), texts.features)
+    for score in cross_modal(profiles, protocol, Inputs(texts=shuffled, align=align)).scores:
+        assert score.ci_low <= score.chance <= score.ci_high
 
 
 @cache

@@ -38,6 +38,16 @@ def bootstrap_mean(values: np.ndarray, seed: int) -> tuple[float, float]:
     return min(float(low), mean), max(float(high), mean)
 
 
+def median_interval(values: np.ndarray) -> tuple[float, float]:
+    """Interval for the median of one value a perturbation: the order statistics between which it lies in 95 %.
+
+    Distribution-free (binomial); with fewer than six values they are the extremes.
+    """
+    ordered = np.sort(values)
+    low = max(0, int(stats.binom.ppf((1 - LEVEL) / 2, len(ordered), 0.5)) - 1)
+    return float(ordered[low]), float(ordered[len(ordered) - 1 - low])
+
+
 def proportion_of_pairs(hits: np.ndarray, pairs: np.ndarray) -> tuple[float, float]:
     """Interval for a share of gene pairs, where genes and not pairs were sampled.
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from phenobench.errors import InputError
 from phenobench.metrics.similarity import UNDEFINED, levels, unit_rows
-from phenobench.metrics.ties import hit_probability
+from phenobench.metrics.ties import first_rank, first_reciprocal, hit_probability
 
 _BLOCK_CELLS = 2**23
 
@@ -24,6 +24,10 @@ class Direction:
         chance: k -> expected recall when all candidates are tied, exactly.
         hits: probability of a hit by query and k, float64 (n_queries, len(ks)).
         expected: the same when all candidates are tied.
+        rank: rank of the first correct candidate, from 1, float64 (n_queries,); ties by expectation.
+        expected_rank: the same when all candidates are tied.
+        reciprocal: reciprocal of that rank; ties by expectation.
+        expected_reciprocal: the same when all candidates are tied.
         queries: the rows of the query side that have a correct candidate, int (n_queries,).
         n_candidates: candidates ranked for each query.
     """
@@ -32,6 +36,10 @@ class Direction:
     chance: Mapping[int, float]
     hits: np.ndarray
     expected: np.ndarray
+    rank: np.ndarray
+    expected_rank: np.ndarray
+    reciprocal: np.ndarray
+    expected_reciprocal: np.ndarray
     queries: np.ndarray
     n_candidates: int
 
@@ -98,6 +106,40 @@ def cross_modal_recall(
     return CrossModalRecall(to_text, _text_to_image(text_units[first], image_units, correct, first, ks))
 
 
+def diagonal_recall(images: np.ndarray, texts: np.ndarray, *, ks: Sequence[int] = (1, 5, 10)) -> CrossModalRecall:
+    """Retrieval as CLIP-style scripts score it: raw dot products, and row i's only correct candidate is row i.
+
+    For comparison with published numbers alone. A text that stands in several rows counts as wrong in
+    all but one of them, and lengths of embeddings, which training by cosine leaves free, move ranks.
+    Ties count by their expectation, where such scripts leave them to the sort.
+
+    Args:
+        images: (n, d) finite.
+        texts: (n, d) finite; row i belongs to image i.
+        ks: cut-offs, each at least 1.
+    """
+    if images.shape != texts.shape:
+        raise InputError(
+            f"images of shape {images.shape} and texts of {texts.shape} are no pairs; give as many of each"
+        )
+    return CrossModalRecall(_diagonal(images, texts, ks), _diagonal(texts, images, ks))
+
+
+def _diagonal(queries: np.ndarray, candidates: np.ndarray, ks: Sequence[int]) -> Direction:
+    n = len(queries)
+    better, tied = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.int64)
+    step = max(1, _BLOCK_CELLS // n)
+    for start in range(0, n, step):
+        block = np.asarray(queries[start : start + step] @ candidates.T, dtype=np.float64)
+        # Lengths are free here, so the resolution is relative to the largest product of the query.
+        block = levels(block / np.maximum(np.abs(block).max(axis=1, keepdims=True), np.finfo(np.float64).tiny))
+        own = block[np.arange(len(block)), start + np.arange(len(block))][:, None]
+        better[start : start + step] = (block > own).sum(axis=1)
+        tied[start : start + step] = (block == own).sum(axis=1) - 1
+    one = np.ones(n, dtype=np.int64)
+    return _direction(ks, better, one, tied, one, n, np.arange(n))
+
+
 def _similarity_levels(queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     block = levels(queries @ candidates.T)
     block[:, ~candidates.any(axis=1)] = UNDEFINED
@@ -147,13 +189,17 @@ def _direction(
     queries: np.ndarray,
 ) -> Direction:
     hits = np.stack([hit_probability(k, better, right, wrong) for k in ks], axis=1)
-    none = np.zeros_like(better)
-    expected = np.stack([hit_probability(k, none, n_correct, n_candidates - n_correct) for k in ks], axis=1)
+    chance = (np.zeros_like(better), n_correct, n_candidates - n_correct)
+    expected = np.stack([hit_probability(k, *chance) for k in ks], axis=1)
     return Direction(
         recall={k: float(hits[:, i].mean()) for i, k in enumerate(ks)},
         chance={k: float(expected[:, i].mean()) for i, k in enumerate(ks)},
         hits=hits,
         expected=expected,
+        rank=first_rank(better, right, wrong),
+        expected_rank=first_rank(*chance),
+        reciprocal=first_reciprocal(better, right, wrong),
+        expected_reciprocal=first_reciprocal(*chance),
         queries=queries,
         n_candidates=n_candidates,
     )

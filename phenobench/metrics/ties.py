@@ -61,3 +61,28 @@ def hit_probability(k: int, better: np.ndarray, correct: np.ndarray, wrong: np.n
         left = np.maximum(correct + wrong - place, 1)
         miss *= np.where(place < places, np.maximum(wrong - place, 0) / left, 1.0)
     return 1.0 - miss
+
+
+def first_rank(better: np.ndarray, correct: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+    """Expected rank, from 1, of the first correct candidate, float64; arguments as ``hit_probability``.
+
+    The first of c items among c + w in random order is at (c + w + 1) / (c + 1) on average.
+    """
+    return np.asarray(better + (correct + wrong + 1) / (correct + 1), dtype=np.float64)
+
+
+def first_reciprocal(better: np.ndarray, correct: np.ndarray, wrong: np.ndarray) -> np.ndarray:
+    """Expected reciprocal rank of the first correct candidate, float64 (n,); arguments (n,) as ``hit_probability``.
+
+    The first of c items among c + w is at place j + 1 with probability
+    C(w, j) / C(c + w, j) * c / (c + w - j).
+    """
+    cases, which = np.unique(np.stack([better, correct, wrong]), axis=1, return_inverse=True)
+    values = np.empty(cases.shape[1])
+    for number, (before, right, others) in enumerate(cases.T):
+        place = np.arange(others + 1)
+        left = right + others - place
+        # All of the places before are wrong ones.
+        wrong_so_far = np.concatenate([[1.0], np.cumprod((others - place[:-1]) / left[:-1])])
+        values[number] = np.sum(wrong_so_far * right / left / (before + place + 1))
+    return values[which.ravel()]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from phenobench.cards import ModelCard, find, load
 from phenobench.errors import InputError
+from phenobench.hub import are_official, fetch_command, official_weights
 from phenobench.registry import resolve
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ def load_model(
 
     Args:
         id_or_card_path: a model's id, or the path of a card.
-        weights: a file of weights, or a file for each part that the card names; hashes are recorded.
+        weights: a file of weights, or a file for each part that the card names; hashes are recorded. Parts that are
+            not given are the published ones, where they have been fetched.
         device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the best there is.
         random_init: a seed; builds the network without weights.
         channels: the channels of a network that is built from a seed, where its card leaves them open.
@@ -52,13 +54,23 @@ def load_adapter(
         raise InputError(f"{card.id} takes no images; it is made from {card.input}")
     if weights is not None and random_init is not None:
         raise InputError(f"{card.id}: weights and random_init exclude each other; give one")
+    given = _parts(weights)
+    published = official_weights(card) if random_init is None else {}
+    if random_init is None and not given and published.keys() != card.weights.keys():
+        raise InputError(
+            f"{card.id}: give its file of weights, or random_init=SEED, or fetch the published ones with "
+            f"`{fetch_command(card)}`"
+        )
+    parts = {**published, **given}
     adapter: ImageAdapter = resolve(card.adapter, card.id).load(
         card,
-        weights=_parts(weights),
+        weights=parts,
         random_init=random_init,
         device=device,
         channels=None if channels is None else tuple(channels),
     )
+    if parts and are_official(card, parts):
+        adapter.weights_kind = "official"
     return adapter
 
 

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from phenobench.cards import SixteenBit
+from phenobench.cards import ModelCard, SixteenBit
 from phenobench.errors import InputError
 from phenobench.images import to_eight_bit
 from phenobench.results import WeightsKind
+
+if TYPE_CHECKING:
+    from phenobench.texts import Description
 
 
 class ImageAdapter(ABC):
     """An image model: images of sites in, embeddings out.
 
-    A model of one's own subclasses this, and its card names the class.
+    A model of one's own subclasses this, and its card names the class. One without weights needs ``embed_crops``
+    and nothing else.
 
     Attributes:
         id: the card's id, named in errors.
         channels: the channels it needs, by name and in its order; None takes any in the order given.
         crop: side of the square it looks at; larger fields are tiled, None takes a whole field.
         sixteen_bit: how 16-bit images come to the 0-255 scale; None where it takes them as they are.
+        precision: what it computes in; part of what a result says of the model.
+        sites_sha256: what fixes the features of sites, where these are worth keeping besides the wells'.
         weights_kind: "official", "trained", "demo" or "random".
         weights_sha256: what fixes its arithmetic: the hash of its weights, or of its definition.
     """
@@ -31,8 +40,43 @@ class ImageAdapter(ABC):
     channels: tuple[str, ...] | None = None
     crop: int | None = None
     sixteen_bit: SixteenBit | None = None
+    precision: str = "float32"
+    sites_sha256: str = ""
     weights_kind: WeightsKind = "official"
     weights_sha256: str = ""
+
+    def __init__(self, card: ModelCard) -> None:
+        self.id = card.id
+        self.channels = card.channels
+        self.crop = card.crop
+        self.sixteen_bit = card.sixteen_bit
+        self.weights_sha256 = hashlib.sha256(f"{card.id} {card.revision}".encode()).hexdigest()
+
+    @classmethod
+    def load(
+        cls,
+        card: ModelCard,
+        *,
+        weights: Mapping[str, Path],
+        random_init: int | None,
+        device: str,
+        channels: tuple[str, ...] | None,
+    ) -> Self:
+        """A model without weights, on the CPU; one with weights has a ``load`` of its own.
+
+        Args:
+            card: what the model is.
+            weights: files by part.
+            random_init: a seed for weights.
+            device: as ``load_model``'s.
+            channels: those of the screen, for a network that is built from a seed.
+
+        Raises:
+            InputError: weights were given.
+        """
+        if weights:
+            raise InputError(f"{card.id} has no weights; leave them out")
+        return cls(card)
 
     @abstractmethod
     def embed_crops(self, crops: np.ndarray, channels: Sequence[str]) -> np.ndarray:
@@ -67,8 +111,16 @@ class ImageAdapter(ABC):
         embedded = self.embed_crops(tiles.reshape(n * per_image, *tiles.shape[2:]), names)
         return embedded.reshape(n, per_image, -1).mean(axis=1, dtype=np.float32)
 
-    def site_features(self, images: np.ndarray, channels: Sequence[str]) -> np.ndarray:
-        """What is kept of each site until wells are pooled, (n, ...); arguments as ``embed_images``."""
+    def site_features(
+        self, images: np.ndarray, channels: Sequence[str], sites: Sequence[str] | None = None
+    ) -> np.ndarray:
+        """What is kept of each site until wells are pooled, float32 (n, ...); images as in ``embed_images``.
+
+        Args:
+            images: one image a site.
+            channels: their channels.
+            sites: a name for each site that is unique in its screen, for models that draw random numbers.
+        """
         return self.embed_images(images, channels)
 
     def pool(self, features: np.ndarray, well_index: np.ndarray) -> np.ndarray:
@@ -107,6 +159,22 @@ class ImageAdapter(ABC):
             image, channel = np.argwhere(~np.isfinite(selected))[0][:2]
             raise InputError(f"{self.id}: channel '{wanted[channel]}' of image {image} has NaN or infinite pixels")
         return selected, wanted
+
+
+class TextAdapter(ImageAdapter):
+    """An image model that embeds texts in the same space."""
+
+    @abstractmethod
+    def prompt(self, description: Description) -> str:
+        """What the model is told of a perturbation."""
+
+    @abstractmethod
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        """Embeddings float32 (n, d) of texts, in the space of ``embed_images``.
+
+        Raises:
+            InputError: a text is too long, named by its start, or there is no tokenizer.
+        """
 
 
 def tile(images: np.ndarray, crop: int) -> np.ndarray:

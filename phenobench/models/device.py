@@ -1,6 +1,8 @@
-"""Where a network runs."""
+"""Where a network runs, and in which precision."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 
@@ -25,3 +27,18 @@ def pick_device(name: str) -> torch.device:
     if not available.get(device.type, False) or (device.index or 0) >= max(1, torch.cuda.device_count()):
         raise InputError(f"there is no device '{name}' here; use --device auto")
     return device
+
+
+def pick_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """What a network computes matrix products in: bfloat16 where a card says so and the device is made for it.
+
+    Without instructions for bfloat16 (AVX-512-BF16 or AMX on a CPU) it is slower than float32, not faster.
+    """
+    if precision != "bfloat16":
+        return torch.float32
+    if device.type == "cuda":
+        fit = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+        fit = device.type == "cpu" and any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return torch.bfloat16 if fit else torch.float32

@@ -9,11 +9,9 @@ the same values in any batch and with any number of threads.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import combinations
-from pathlib import Path
 
 import numpy as np
 from scipy import fft, ndimage
@@ -366,27 +364,9 @@ class PixelStatistics(ImageAdapter):
     """``pixel_statistics`` as an image model: any channels, whole fields, no weights."""
 
     def __init__(self, card: ModelCard) -> None:
-        self.id = card.id
-        self.weights_sha256 = hashlib.sha256(f"{card.id} {card.revision}".encode()).hexdigest()
-
-    @classmethod
-    def load(
-        cls,
-        card: ModelCard,
-        *,
-        weights: Mapping[str, Path],
-        random_init: int | None,
-        device: str,
-        channels: tuple[str, ...] | None,
-    ) -> PixelStatistics:
-        """There is nothing to load; it runs on the CPU.
-
-        Raises:
-            InputError: weights were given.
-        """
-        if weights:
-            raise InputError(f"{card.id} has no weights; leave them out")
-        return cls(card)
+        super().__init__(card)
+        # ``pixel_statistics`` scales them itself.
+        self.sixteen_bit = None
 
     def embed_crops(self, crops: np.ndarray, channels: Sequence[str]) -> np.ndarray:
         """Features float32 (n, d) of fields of one size."""

@@ -14,7 +14,7 @@ from torch import nn
 from phenobench.cards import ModelCard
 from phenobench.errors import InputError
 from phenobench.models.adapter import ImageAdapter
-from phenobench.models.device import pick_device
+from phenobench.models.device import pick_device, pick_dtype
 from phenobench.results import WeightsKind
 
 
@@ -23,7 +23,7 @@ class TorchAdapter(ImageAdapter):
 
     Attributes:
         device: where it runs.
-        dtype: what matrix products are computed in; the card's precision.
+        dtype: what matrix products are computed in; the card's precision where the device has it.
         batch: crops that go through the network at a time.
     """
 
@@ -32,14 +32,12 @@ class TorchAdapter(ImageAdapter):
     def __init__(
         self, card: ModelCard, build: Callable[[], nn.Module], kind: WeightsKind, sha256: str, device: str
     ) -> None:
-        self.id = card.id
-        self.channels = card.channels
-        self.crop = card.crop
-        self.sixteen_bit = card.sixteen_bit
+        super().__init__(card)
         self.weights_kind = kind
         self.weights_sha256 = sha256
         self.device = pick_device(device)
-        self.dtype = torch.bfloat16 if card.precision == "bfloat16" else torch.float32
+        self.dtype = pick_dtype(card.precision, self.device)
+        self.precision = str(self.dtype).removeprefix("torch.")
         self._build = build
 
     @cached_property
@@ -52,12 +50,18 @@ class TorchAdapter(ImageAdapter):
         """Embeddings (n, d) of crops (n, c, crop, crop), uint8 or float32 on the 0-255 scale, on the device."""
 
     def embed_crops(self, crops: np.ndarray, channels: Sequence[str]) -> np.ndarray:
-        """Embeddings float32 (n, d), computed without gradients, a batch at a time."""
+        """Embeddings float32 (n, d)."""
+        return self.batched(self.forward, crops)
+
+    def batched(self, function: Callable[..., torch.Tensor], *arrays: np.ndarray) -> np.ndarray:
+        """A function of tensors on rows of arrays, a batch at a time, without gradients: float32."""
         parts = []
-        for start in range(0, len(crops), self.batch):
-            images = torch.tensor(crops[start : start + self.batch], device=self.device)
+        for start in range(0, len(arrays[0]), self.batch):
+            # A view, such as a flipped one, has strides that tensors do not take.
+            cut = (np.ascontiguousarray(array[start : start + self.batch]) for array in arrays)
+            rows = [torch.tensor(array, device=self.device) for array in cut]
             with torch.inference_mode(), torch.autocast(self.device.type, self.dtype, self.dtype != torch.float32):
-                parts.append(self.forward(images).float().cpu().numpy())
+                parts.append(function(*rows).float().cpu().numpy())
         return np.concatenate(parts)
 
 

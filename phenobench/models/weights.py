@@ -104,16 +104,16 @@ def random_state(network: nn.Module, seed: int) -> dict[str, torch.Tensor]:
     """Weights from a seed alone: the same on every call, whatever else draws random numbers.
 
     Matrices and tables are normal with deviation 0.02, cut off at two deviations; of vectors, scales
-    (of norms and layers) are 1 and biases 0.
+    (of norms and layers, DINOv2's ``lambda1`` among them) are 1 and biases 0.
     """
     generator = torch.Generator().manual_seed(seed)
     state: dict[str, torch.Tensor] = {}
     for key, like in network.state_dict().items():
         value = torch.empty(like.shape)
         if like.ndim > 1:
-            nn.init.trunc_normal_(value, std=_SPREAD, a=-2 * _SPREAD, b=2 * _SPREAD, generator=generator)
+            value.normal_(std=_SPREAD, generator=generator).clamp_(-2 * _SPREAD, 2 * _SPREAD)
         else:
-            value.fill_(1.0 if key.endswith(("weight", "gamma")) else 0.0)
+            value.fill_(1.0 if key.endswith(("weight", "gamma", "lambda1")) else 0.0)
         state[key] = value
     return state
 

@@ -13,6 +13,7 @@ from phenobench.cards import find, read_toml
 from phenobench.errors import InputError, unknown
 from phenobench.profiles import ROLES, Profiles
 from phenobench.reading import Reading
+from phenobench.texts import Texts
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +37,7 @@ class Screen:
         channels: names of the image channels; none where the screen has no images.
         images: rows of ``wells`` to their fields, in order; None where the screen has no images.
         images_sha256: what fixes the images.
+        texts: the other modality of its perturbations, or what a model may be told of them.
         pairs: annotation sources of the screen's own, source -> gene pairs (m, 2).
         model: the id of the model whose embeddings the screen brings.
         embeddings: those embeddings, rows as in ``wells``.
@@ -50,6 +52,7 @@ class Screen:
     channels: tuple[str, ...] = ()
     images: Callable[[pd.DataFrame], Iterator[SiteImage]] | None = None
     images_sha256: str | None = None
+    texts: Texts | None = None
     pairs: Mapping[str, np.ndarray] = field(default_factory=dict)
     model: str | None = None
     embeddings: Profiles | None = None
@@ -78,10 +81,15 @@ def load_screen(
         return load_folder(Path(id), reading)
     if id not in known:
         raise unknown("screen", id, known)
-    if read_toml(known[id]).get("kind") == "simulated":
+    kind = read_toml(known[id]).get("kind")
+    if kind == "simulated":
         from phenobench.screens.simulated_images import load_simulated
 
         return load_simulated(known[id])
+    if kind == "paired":
+        from phenobench.screens.paired import load_paired
+
+        return load_paired(known[id], Path(root) if root is not None else None, cards)
     from phenobench.screens.catalogue import load_profiles_screen
 
     return load_profiles_screen(known[id], Path(root) if root is not None else None)

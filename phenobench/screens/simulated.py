@@ -17,8 +17,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from phenobench.profiles import ROLES
 from phenobench.screens.optics import Optics
 from phenobench.screens.rendering import CHANNELS, PARAMETERS, render_field
+from phenobench.texts import Description
 
 _ROWS, _COLUMNS = 16, 24
+_CELL_TYPE = "U2OS"
 # Of so many cell parameters does a complex change the mean; the parts of a complex's strength.
 _CHANGED, _STRENGTHS = 5, (0.7, 1.3)
 
@@ -86,7 +88,11 @@ class EdgeEffect(BaseModel):
 
 
 class SimulatedCard(BaseModel):
-    """Sizes and strengths of a simulated screen; layout and images follow from them and the seed."""
+    """Sizes and strengths of a simulated screen; layout and images follow from them, the names and the seed.
+
+    ``names`` is the pair of tables that genes and compounds are taken from. No name is in two pairs, so what is
+    trained on one is scored on the other's perturbations unseen.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -95,6 +101,8 @@ class SimulatedCard(BaseModel):
     kind: Literal["simulated"]
     revision: str
     licence: str
+    # Layout and phenotypes hold what follows from it, so the fingerprint of the images does without it.
+    names: Literal["simulated", "simulated_training"] = Field(default="simulated", exclude=True)
     seed: int = Field(ge=0)
     complexes: int = Field(ge=1)
     single_genes: int = Field(ge=0)
@@ -114,12 +122,11 @@ def planted(card: SimulatedCard) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray
     The complexes are real ones, so that CORUM, StringDB and the like have something to say about
     them, and so few that the pairs of no source fill more than a third of a 5 % tail.
     """
-    folder = Path(__file__).parent
-    genes = pd.read_csv(folder / "simulated_genes.csv")
+    genes = _table(card, "genes")
     names = genes["complex"].dropna().unique()[: card.complexes]
     grouped = genes[genes["complex"].isin(names)]
     genes = pd.concat([grouped, genes[genes["complex"].isna()].head(card.single_genes)], ignore_index=True)
-    compounds = pd.read_csv(folder / "simulated_compounds.csv", usecols=["compound", "target", "mechanism"])
+    compounds = _table(card, "compounds")[["compound", "target", "mechanism"]]
     compounds = compounds[compounds["target"].isin(genes["gene"])].head(card.compounds).reset_index(drop=True)
     members = [sorted(group) for _, group in grouped.groupby("complex", sort=True)["gene"]]
     pairs = sorted(pair for group in members for pair in combinations(group, 2))
@@ -157,8 +164,20 @@ def layout(card: SimulatedCard) -> pd.DataFrame:
 
 def compounds(card: SimulatedCard) -> pd.DataFrame:
     """What is known of the screen's compounds: compound, target, mechanism, and an invented smiles."""
-    known = pd.read_csv(Path(__file__).parent / "simulated_compounds.csv")
+    known = _table(card, "compounds")
     return known[known["compound"].isin(planted(card)[1]["compound"])].reset_index(drop=True)
+
+
+def descriptions(card: SimulatedCard) -> list[Description]:
+    """What a model may be told of each perturbation: the gene that a guide targets, a compound's name and SMILES."""
+    genes = [
+        Description(gene, _CELL_TYPE, "crispr", gene, f"{gene}_guide_1") for gene in sorted(planted(card)[0]["gene"])
+    ]
+    drugs = compounds(card)
+    return genes + [
+        Description(name, _CELL_TYPE, "compound", name, smiles)
+        for name, smiles in zip(drugs["compound"], drugs["smiles"], strict=True)
+    ]
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,6 +279,10 @@ def render_well(card: SimulatedCard, well: Mapping[Hashable, Any] | pd.Series) -
         )
         for site in range(1, card.fields_per_well + 1)
     ]
+
+
+def _table(card: SimulatedCard, kind: Literal["genes", "compounds"]) -> pd.DataFrame:
+    return pd.read_csv(Path(__file__).parent / f"{card.names}_{kind}.csv")
 
 
 def _row(number: int) -> str:

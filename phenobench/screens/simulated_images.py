@@ -26,7 +26,8 @@ from phenobench.files import atomic, cache_dir
 from phenobench.profiles import ROLES
 from phenobench.screens import Screen, SiteImage, sorted_wells
 from phenobench.screens.rendering import CHANNELS, RENDERER_VERSION
-from phenobench.screens.simulated import SimulatedCard, layout, phenotypes, planted, render_well
+from phenobench.screens.simulated import SimulatedCard, descriptions, layout, phenotypes, planted, render_well
+from phenobench.texts import from_descriptions
 
 WORKERS_VARIABLE = "PHENOBENCH_WORKERS"
 SIZE = 256
@@ -56,6 +57,7 @@ def load_simulated(path: Path) -> Screen:
         channels=CHANNELS,
         images=images,
         images_sha256=_fingerprint(card, layout(card)),
+        texts=from_descriptions(descriptions(card)),
         pairs={"planted": planted(card)[2]},
     )
 

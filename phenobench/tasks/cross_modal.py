@@ -9,9 +9,9 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from phenobench.errors import InputError
-from phenobench.metrics.intervals import bootstrap_mean
-from phenobench.metrics.retrieval import CrossModalRecall, Direction, cross_modal_recall
-from phenobench.profiles import Profiles
+from phenobench.metrics.intervals import bootstrap_mean, median_interval
+from phenobench.metrics.retrieval import CrossModalRecall, Direction, cross_modal_recall, diagonal_recall
+from phenobench.profiles import ROLES, Profiles
 from phenobench.tasks.alignment import cross_fit
 from phenobench.tasks.outcome import FEW_PERTURBATIONS, Inputs, Outcome, Score, consensus
 
@@ -27,6 +27,8 @@ class Protocol(BaseModel):
     summary: str
     queries: Literal["perturbations", "wells"]
     ks: tuple[int, ...]
+    candidates: Literal["all", "genes", "compounds"] = "all"
+    truth: Literal["perturbation", "row"] = "perturbation"
 
 
 def score(profiles: Profiles, protocol: Protocol, inputs: Inputs) -> Outcome:
@@ -45,16 +47,7 @@ def score(profiles: Profiles, protocol: Protocol, inputs: Inputs) -> Outcome:
             "the images were rotated by their normalization and the texts were not, so they share no space any more; "
             "use --normalization none (or center), or fit a common space with --align"
         )
-    images = profiles.select(profiles.treated & profiles.role("perturbation").notna().to_numpy())
-    texts = inputs.texts.select(inputs.texts.treated & inputs.texts.role("perturbation").notna().to_numpy())
-    labels = sorted(set(images.role("perturbation")) & set(texts.role("perturbation")))
-    if not labels:
-        raise InputError(
-            "images and texts have no perturbation in common; name the column both share, --column perturbation=NAME"
-        )
-    warnings = _coverage(images, texts, len(labels))
-    images = images.select(images.role("perturbation").isin(labels).to_numpy())
-    texts = texts.select(texts.role("perturbation").isin(labels).to_numpy())
+    images, texts, labels, warnings = _matched(profiles, inputs.texts, protocol)
     text_rows, _ = consensus(texts.features, texts.role("perturbation"))
     wells, well_labels = images.features.astype(np.float64), images.role("perturbation").tolist()
     if protocol.queries == "perturbations":
@@ -62,24 +55,84 @@ def score(profiles: Profiles, protocol: Protocol, inputs: Inputs) -> Outcome:
     folds: list[_Fold] = [(wells, text_rows, well_labels, labels)]
     if inputs.align is not None:
         folds = cross_fit(wells, text_rows, well_labels, labels, inputs.align, inputs.seed)
+        fitted = "scored in halves" if inputs.align == "identity" else f"common space by {inputs.align}, cross-fitted"
         warnings.append(
-            f"the common space was fitted ({inputs.align}) on half of the perturbations and scored on the other, "
-            f"in turn, so each query has about {len(labels) // 2} candidates"
+            f"{fitted}: each half of the perturbations is ranked by itself (a model's space is fitted on the other), "
+            f"so each query has about {len(labels) // 2} candidates"
         )
-    results = [(fold, cross_modal_recall(*fold, ks=protocol.ks)) for fold in folds]
+    if protocol.truth == "row":
+        folds = list(map(_by_row, folds))
+        warnings.append(_published_loss(well_labels, max(protocol.ks)))
+    results = [(fold, _retrieve(fold, protocol)) for fold in folds]
     items = pd.concat(
         [_items(name, side, fold, protocol.ks) for fold, result in results for name, side in _directions(result, fold)],
         ignore_index=True,
     )
+    directions = [(name, items[items["direction"] == name]) for name in ("image-to-text", "text-to-image")]
     # The largest k first: the primary score is the one with the least noise.
     scores = [
-        _score(items[items["direction"] == name], name, k, inputs.seed)
+        _recall(rows, name, k, inputs.seed, protocol)
         for k in sorted(protocol.ks, reverse=True)
-        for name in ("image-to-text", "text-to-image")
+        for name, rows in directions
+    ]
+    secondary = [
+        *(_reciprocal(rows, name, inputs.seed) for name, rows in directions),
+        *(_median_rank(rows, name) for name, rows in directions),
     ]
     return Outcome(
-        tuple(scores), items, f"unique texts, image {protocol.queries}", len(labels), warnings=tuple(warnings)
+        tuple(scores),
+        items,
+        f"{'one text a well' if protocol.truth == 'row' else 'unique texts'}, image {protocol.queries}",
+        len(labels),
+        secondary=tuple(secondary),
+        warnings=tuple(warnings),
     )
+
+
+def _matched(
+    profiles: Profiles, texts: Profiles, protocol: Protocol
+) -> tuple[Profiles, Profiles, list[str], list[str]]:
+    """The rows of the perturbations that both sides have, those perturbations, and what was left out."""
+    images = profiles.select(profiles.treated & profiles.role("perturbation").notna().to_numpy())
+    texts = texts.select(texts.treated & texts.role("perturbation").notna().to_numpy())
+    if protocol.candidates != "all":
+        is_gene = images.metadata.get(ROLES["gene"], pd.Series(index=images.metadata.index, dtype=object)).notna()
+        images = images.select((is_gene == (protocol.candidates == "genes")).to_numpy())
+        # A text is of the kind of the wells that it describes.
+        texts = texts.select(texts.role("perturbation").isin(images.role("perturbation")).to_numpy())
+    labels = sorted(set(images.role("perturbation")) & set(texts.role("perturbation")))
+    if not labels:
+        which = "" if protocol.candidates == "all" else f" among the {protocol.candidates}"
+        raise InputError(
+            f"images and texts have no perturbation in common{which}; name the column both share, "
+            "--column perturbation=NAME"
+        )
+    warnings = _coverage(images, texts, len(labels))
+    images = images.select(images.role("perturbation").isin(labels).to_numpy())
+    return images, texts.select(texts.role("perturbation").isin(labels).to_numpy()), labels, warnings
+
+
+def _by_row(fold: _Fold) -> _Fold:
+    """Each image with a text of its own, repeated where images share one."""
+    images, texts, image_labels, text_labels = fold
+    place = {label: row for row, label in enumerate(text_labels)}
+    return images, texts[[place[label] for label in image_labels]], image_labels, image_labels
+
+
+def _published_loss(labels: list[str], k: int) -> str:
+    """What counting a repeated text as wrong takes from a perfect embedding."""
+    repeats = pd.Series(labels).map(pd.Series(labels).value_counts())
+    best = float((np.minimum(k, repeats) / repeats).mean())
+    return (
+        f"as published: {len(labels)} rows have {len(set(labels))} different texts, and a row's text is right only in "
+        f"that row: a perfect embedding reaches a recall@{k} of {best:.3f}; dot products are raw, so lengths move ranks"
+    )
+
+
+def _retrieve(fold: _Fold, protocol: Protocol) -> CrossModalRecall:
+    if protocol.truth == "row":
+        return diagonal_recall(fold[0], fold[1], ks=protocol.ks)
+    return cross_modal_recall(*fold, ks=protocol.ks)
 
 
 def _directions(result: CrossModalRecall, fold: _Fold) -> list[tuple[str, tuple[Direction, list[str]]]]:
@@ -100,26 +153,70 @@ def _items(name: str, side: tuple[Direction, list[str]], fold: _Fold, ks: tuple[
     for i, k in enumerate(ks):
         columns[f"hit@{k}"] = direction.hits[:, i]
         columns[f"chance@{k}"] = direction.expected[:, i]
+    columns["rank"], columns["chance_rank"] = direction.rank, direction.expected_rank
+    columns["reciprocal_rank"], columns["chance_reciprocal_rank"] = direction.reciprocal, direction.expected_reciprocal
     return pd.DataFrame(columns)
 
 
-def _score(items: pd.DataFrame, direction: str, k: int, seed: int) -> Score:
+def _recall(items: pd.DataFrame, direction: str, k: int, seed: int, protocol: Protocol) -> Score:
+    ceiling = 1.0
+    if protocol.truth == "row":
+        repeats = items["perturbation"].map(items["perturbation"].value_counts())
+        ceiling = float((np.minimum(k, repeats) / repeats).mean())
+    return _mean(
+        f"recall@{k}", items[f"hit@{k}"], items[f"chance@{k}"], items["perturbation"], direction, seed, ceiling
+    )
+
+
+def _reciprocal(items: pd.DataFrame, direction: str, seed: int) -> Score:
+    values, chance = items["reciprocal_rank"], items["chance_reciprocal_rank"]
+    return _mean("MRR", values, chance, items["perturbation"], direction, seed)
+
+
+def _mean(
+    metric: str,
+    values: pd.Series,
+    chance: pd.Series,
+    perturbations: pd.Series,
+    direction: str,
+    seed: int,
+    ceiling: float = 1.0,
+) -> Score:
     """Mean over queries; the interval resamples perturbations, whose wells rise and fall together."""
-    hits, chance = items[f"hit@{k}"], items[f"chance@{k}"]
     # Written as a difference from chance, so that an all-tied embedding is at chance to the last bit.
-    value = float(chance.mean() + (hits - chance).mean())
-    by = hits.groupby(items["perturbation"]).mean()
+    value = float(chance.mean() + (values - chance).mean())
+    by = values.groupby(perturbations).mean()
     low, high = bootstrap_mean(by.to_numpy(), seed)
     return Score(
-        metric=f"recall@{k}",
+        metric=metric,
         subset=direction,
         value=value,
         chance=float(chance.mean()),
-        ceiling=1.0,
+        ceiling=ceiling,
         ci_low=max(0.0, min(low, value)),
         ci_high=min(1.0, max(high, value)),
-        n=len(hits),
+        n=len(values),
         unit="queries",
+        too_few=len(by) < FEW_PERTURBATIONS,
+    )
+
+
+def _median_rank(items: pd.DataFrame, direction: str) -> Score:
+    """Median over perturbations of the rank of their first correct candidate."""
+    by = items.groupby("perturbation")[["rank", "chance_rank"]].median()
+    value = float(by["rank"].median())
+    low, high = median_interval(by["rank"].to_numpy())
+    return Score(
+        metric="median rank",
+        subset=direction,
+        value=value,
+        chance=float(by["chance_rank"].median()),
+        ceiling=1.0,
+        ci_low=low,
+        ci_high=high,
+        n=len(by),
+        unit="perturbations",
+        higher_is_better=False,
         too_few=len(by) < FEW_PERTURBATIONS,
     )
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from phenobench.metrics.intervals import bootstrap_mean, proportion_of_pairs, wilson
+from phenobench.metrics.intervals import bootstrap_mean, median_interval, proportion_of_pairs, wilson
 
 Interval = tuple[float, float]
 
@@ -178,3 +178,17 @@ def test_pairs_of_one_gene_are_worth_little() -> None:
     low, high = proportion_of_pairs(hits.astype(float), star)
     free_low, free_high = proportion_of_pairs(hits.astype(float), apart)
     assert high - low > 1.3 * (free_high - free_low)
+
+
+def test_the_interval_of_a_median_is_the_classical_one() -> None:
+    # Of 100 values the 40th and the 61st: 95 % by the binomial distribution (textbook table).
+    assert median_interval(np.arange(1.0, 101.0)) == (40.0, 61.0)
+    assert median_interval(np.array([3.0, 1.0, 2.0])) == (1.0, 3.0)
+
+
+def test_the_interval_of_a_median_covers_it() -> None:
+    rng = np.random.default_rng(3)
+    hits = sum(
+        low <= 1.0 <= high for low, high in (median_interval(np.exp(rng.standard_normal(60))) for _ in range(2000))
+    )
+    assert 0.94 < hits / 2000 < 0.985

@@ -1,0 +1,143 @@
+"""The text side of cross-modal tasks: what is said of perturbations, and its embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import pandas as pd
+
+from phenobench.errors import InputError
+from phenobench.profiles import ROLES, Profiles
+from phenobench.provenance import features_sha256, text_sha256
+from phenobench.reading import Reading, read_profiles
+from phenobench.tables import column_names
+
+if TYPE_CHECKING:
+    from phenobench.models.adapter import TextAdapter
+
+# A file with this column holds texts, any other holds embeddings of them.
+TEXT_COLUMN = "Metadata_Text"
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a model may be told of a perturbation; a model makes its own prompt of it.
+
+    Attributes:
+        perturbation: as in the wells.
+        cell_type: such as "U2OS".
+        kind: of perturbation.
+        name: of the compound or the gene.
+        info: a compound's SMILES; of a guide its sequence or name.
+        text: what to say in place of a prompt.
+    """
+
+    perturbation: str
+    cell_type: str = ""
+    kind: Literal["compound", "crispr", "orf"] = "compound"
+    name: str = ""
+    info: str | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """One side of a cross-modal task.
+
+    Attributes:
+        rows: their labels, and their embeddings where these were given.
+        descriptions: what models are to embed; none where embeddings were given.
+        sha256: of all that.
+    """
+
+    rows: Profiles
+    descriptions: tuple[Description, ...] = ()
+    sha256: str = ""
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the rows have embeddings of their own, for any model."""
+        return not self.descriptions
+
+
+def from_descriptions(descriptions: Sequence[Description]) -> Texts:
+    """Descriptions that are to be embedded, as the rows of a table without features."""
+    digest = text_sha256(*map(repr, descriptions))
+    return Texts(_rows(descriptions, np.empty((len(descriptions), 0), np.float32)), tuple(descriptions), digest)
+
+
+def from_profiles(rows: Profiles) -> Texts:
+    """Embeddings that are there, a row or more a perturbation."""
+    return Texts(rows, (), features_sha256(rows.features, rows.feature_names))
+
+
+def read_texts(path: str, reading: Reading) -> Texts:
+    """Read texts (a column ``Metadata_Text``) or embeddings (a column a feature), a row a perturbation.
+
+    Raises:
+        InputError: unreadable, no perturbations, an empty text, or two texts for one perturbation.
+    """
+    columns = {role: name for role, name in reading.columns.items() if role == "perturbation"}
+    label = columns.get("perturbation", ROLES["perturbation"])
+    names = column_names(Path(path))
+    if TEXT_COLUMN in names:
+        return from_descriptions(_read_descriptions(Path(path), label))
+    rows = read_profiles([path], Reading(columns=columns, prefixes=reading.prefixes, wells=False))
+    if "perturbation" not in rows.roles:
+        raise InputError(_no_label(path))
+    return from_profiles(rows)
+
+
+def _no_label(path: str | Path) -> str:
+    return (
+        f"{path}: no row has a perturbation (default {ROLES['perturbation']}); "
+        "name the column that both sides share with --column perturbation=NAME"
+    )
+
+
+def _read_descriptions(path: Path, label: str) -> list[Description]:
+    table = pd.read_parquet(path) if path.name.endswith(".parquet") else pd.read_csv(path, dtype=str)
+    if label not in table or table[label].isna().all():
+        raise InputError(_no_label(path))
+    said: dict[str, str] = {}
+    for row, (name, text) in enumerate(zip(table[label], table[TEXT_COLUMN], strict=True), start=1):
+        if pd.isna(name):
+            continue
+        if pd.isna(text) or not str(text).strip():
+            raise InputError(f"{path}: row {row} ({name}) has no text in {TEXT_COLUMN}; give it one, or remove the row")
+        known = said.setdefault(str(name), str(text))
+        if known != str(text):
+            raise InputError(f"{path}: '{name}' has two texts, '{known[:60]}' and '{str(text)[:60]}'; keep one")
+    return [Description(name, name=name, text=text) for name, text in sorted(said.items())]
+
+
+def prompts(adapter: TextAdapter, descriptions: Sequence[Description]) -> list[str]:
+    """What a model is told of each perturbation: the text that was given, else its own prompt."""
+    return [adapter.prompt(one) if one.text is None else one.text for one in descriptions]
+
+
+def embed_texts(adapter: TextAdapter, texts: Texts, cache: Path) -> Profiles:
+    """Embeddings of descriptions by a model, a row a perturbation; kept in ``cache`` by weights and prompts.
+
+    Raises:
+        InputError: a text is too long for the model, or it has no tokenizer.
+    """
+    said = prompts(adapter, texts.descriptions)
+    key = text_sha256(adapter.weights_sha256, adapter.precision, *said)
+    path = cache / "texts" / f"{adapter.id}-{key[:24]}.parquet"
+    if path.exists():
+        there = read_profiles([str(path)], Reading(wells=False))
+        if there.key == key:
+            return there
+    rows = _rows(texts.descriptions, adapter.embed_texts(said), key)
+    rows.write(path)
+    return rows
+
+
+def _rows(descriptions: Sequence[Description], features: np.ndarray, key: str = "") -> Profiles:
+    metadata = pd.DataFrame({ROLES["perturbation"]: [one.perturbation for one in descriptions]})
+    return Profiles(metadata, features, key=key)
