@@ -30,7 +30,7 @@ from phenobench.screens.simulated import (
 )
 from phenobench.screens.simulated_images import field_images
 
-SCREENS = ("simulated", "simulated-small", "simulated-hard")
+SCREENS = ("simulated", "simulated-small", "simulated-hard", "simulated-clean")
 
 
 @pytest.fixture
@@ -85,6 +85,14 @@ def test_the_hard_screen_differs_by_doubled_batch_effects_alone() -> None:
         assert getattr(hard.batch_effects, name) == pytest.approx(2 * value)
     told = {"id", "title", "batch_effects"}
     assert easy.model_dump(exclude=told) == hard.model_dump(exclude=told)
+
+
+def test_the_clean_screen_differs_by_absent_effects_alone() -> None:
+    usual, clean = card("simulated"), card("simulated-clean")
+    assert not any(value for effects in (clean.batch_effects, clean.edge_effect) for _, value in effects)
+    assert clean.phenotype == usual.phenotype.model_copy(update={"well_sd": 0.0})
+    told = {"id", "title", "batch_effects", "edge_effect", "phenotype"}
+    assert usual.model_dump(exclude=told) == clean.model_dump(exclude=told)
 
 
 def test_compounds_have_a_name_a_structure_and_a_mechanism() -> None:
