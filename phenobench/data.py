@@ -33,7 +33,7 @@ def get(name: str, accept: Sequence[str] = (), cards: Path | None = None) -> lis
 
         folder = get_annotations()
         return [folder / f"{source}.txt" for source in SOURCES]
-    screens = {id: path for id, path in found.screens.items() if read_toml(path).get("kind") == "profiles"}
+    screens = {id: path for id, path in found.screens.items() if read_toml(path).get("kind") in ("profiles", "paired")}
     if name in found.models:
         from phenobench.hub import fetch_weights
 
@@ -41,5 +41,9 @@ def get(name: str, accept: Sequence[str] = (), cards: Path | None = None) -> lis
     if name not in screens:
         raise unknown("data set", name, ["annotations", *screens, *found.models])
     from phenobench.screens.catalogue import ScreenCard, fetch
+    from phenobench.screens.paired import PairedCard
 
-    return fetch(load(screens[name], ScreenCard))
+    if read_toml(screens[name])["kind"] == "profiles":
+        return fetch(load(screens[name], ScreenCard))
+    pair = load(screens[name], PairedCard)
+    return [path for half in (pair.images, pair.texts) for path in fetch(load(screens[half], ScreenCard))]

@@ -263,3 +263,10 @@ def test_get_fetches_a_screen(server: Server, tmp_path: Path, monkeypatch: pytes
     one = small_card(server, tmp_path, pinned=False)
     monkeypatch.setattr("phenobench.cards.load", lambda path, kind: one)
     assert [path.name for path in data.get("luad-orf")] == ["a.csv.gz", "b.csv.gz"]
+
+
+def test_data_get_of_a_paired_screen_fetches_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("phenobench.screens.catalogue.fetch", lambda card: [Path(file.name) for file in card.files])
+    names = [path.name for path in data.get("cpjump1-nelisa")]
+    assert len(names) == 5
+    assert names[-1] == "nelisa_profiles.parquet"

@@ -18,6 +18,8 @@ class PairedCard(BaseModel):
     """``screens/<id>.toml`` of kind "paired".
 
     Attributes:
+        licence: of the data of both.
+        source: where both are from.
         images: the screen that is scored; a perturbation has one name in both.
         texts: the screen that brings the other modality.
         note: what a reader of the scores should know.
@@ -28,6 +30,8 @@ class PairedCard(BaseModel):
     id: str
     title: str
     kind: Literal["paired"]
+    licence: str
+    source: str
     images: str
     texts: str
     note: str | None = None
@@ -52,7 +56,7 @@ def load_paired(path: Path, root: Path | None, cards: Path | None) -> Screen:
         images,
         id=card.id,
         revision=f"{images.revision} and {other.revision}",
-        licence=images.licence if images.licence == other.licence else f"{images.licence}; {other.licence}",
+        licence=card.licence,
         texts=from_profiles(other.embeddings),
         notes=tuple(dict.fromkeys(notes)),
     )
