@@ -68,6 +68,7 @@ class ModelCard(Card):
         status: whether weights are published, or why none are needed.
         trained: the adapter needs weights.
         weights: the published files by part; the part "model" is the one that a path alone stands for.
+        recipe: a subclass of ``training.recipe.Recipe``, where the model can be trained here.
         channels: the channels by name and in order; none where any will do.
         channel_orders: the orders, by name, of a model that was given its channels in more than one; the first one
             whose channels a screen has is taken.
@@ -91,6 +92,7 @@ class ModelCard(Card):
     licence: str
     trained: bool = False
     weights: Mapping[str, WeightsFile] = {}
+    recipe: str | None = Field(default=None, pattern=r"^[\w.]+:\w+$")
     channels: tuple[str, ...] | None = None
     channel_orders: Mapping[str, tuple[str, ...]] = {}
     crop: int | None = Field(default=None, ge=1)

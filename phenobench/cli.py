@@ -81,7 +81,8 @@ Columns = Annotated[
     list[str] | None,
     typer.Option(
         "--column",
-        help="role=Name: the column of a role (plate, well, batch, source, perturbation, gene, pert_type). Repeats.",
+        help="role=Name: the column of a role: plate, well, batch, source, perturbation, gene, target or pert_type. "
+        "Repeats.",
     ),
 ]
 Prefixes = Annotated[
@@ -288,6 +289,41 @@ def embed(
     with run_progress() as watch:
         profiles = embed_images(request, out, watch)
     typer.echo(f"{len(profiles)} wells, {profiles.features.shape[1]} features in {out}")
+
+
+@app.command()
+def train(
+    model: Annotated[str, typer.Option("--model", help="The id of a model with a recipe.")],
+    screen: Annotated[str, typer.Option("--screen", help="A screen's id, or a folder with screen.csv.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder for the weights, the state, the log and its curves.")],
+    config: Annotated[
+        Path | None, typer.Option("--config", help="A TOML file, or 'paper' or 'demo' (default) of the package's own.")
+    ] = None,
+    pairs: Annotated[
+        str | None, typer.Option("--pairs", help="Of CWA-MSN: cross-well, or same-well, which is plain MSN.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the training in the folder.")] = False,
+) -> None:
+    """Train a model on a screen; Ctrl-C keeps the last step."""
+    from phenobench.display import show_messages
+    from phenobench.errors import unknown
+    from phenobench.screens import load_screen
+    from phenobench.suite import load_suite
+    from phenobench.training import PAIRS
+    from phenobench.training import train as run_training
+    from phenobench.training.progress import training_progress
+
+    kinds = {kind: kind for kind in PAIRS}
+    if pairs is not None and pairs not in kinds:
+        raise unknown("--pairs", pairs, kinds)
+    show_messages()
+    loaded = load_screen(screen, load_suite().root(screen))
+    with training_progress(model) as watch:
+        done = run_training(model, loaded, out, config, None if pairs is None else kinds[pairs], resume, watch)
+    if done.first:
+        typer.echo(done.weights or f"stopped after {done.steps} of {done.total} steps; --resume goes on")
+    if done.weights is None:
+        raise typer.Exit(130)
 
 
 @screen_app.command("preview")

@@ -76,7 +76,7 @@ def test_a_folder_without_cards_is_refused(tmp_path: Path) -> None:
 def test_unknown_names_are_suggested() -> None:
     with pytest.raises(InputError, match=r"unknown model 'orcale'; did you mean oracle\?"):
         find().model("orcale")
-    with pytest.raises(InputError, match=r"unknown task 'gene-genes'; did you mean gene-gene\?"):
+    with pytest.raises(InputError, match=r"unknown task 'gene-genes'; did you mean gene-gene"):
         find().task("gene-genes")
 
 

@@ -20,7 +20,12 @@ def results(screen_file: Path, annotations: Path) -> Path:
 def test_each_task_has_a_figure_that_names_its_models(results: Path) -> None:
     done = phenobench("figures", "--out", "figures", "--format", "svg")
     assert done.exit_code == 0, done.output
-    tasks = ["batch-effect.treated-wells", "gene-gene.genes-only", "replicate-retrieval.across-plates"]
+    tasks = [
+        "batch-effect.treated-wells",
+        "gene-gene.genes-only",
+        "perturbation-consistency.matched",
+        "replicate-retrieval.across-plates",
+    ]
     assert sorted(path.name for path in Path("figures").iterdir()) == [f"screen.{task}.center.svg" for task in tasks]
     for path in Path("figures").iterdir():
         text = path.read_text()

@@ -149,7 +149,7 @@ def test_results_are_byte_identical_in_processes_with_other_hash_seeds(
         environment = {**os.environ, "PYTHONHASHSEED": hash_seed}
         subprocess.run(command, check=True, capture_output=True, env=environment)
     first = sorted(path for path in (tmp_path / "0").rglob("*") if path.is_file())
-    assert len(first) == 2 * 3 * 4
+    assert len(first) == 2 * 3 * 5
     for path in first:
         twin = tmp_path / "1" / path.relative_to(tmp_path / "0")
         if path.suffix == ".json":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from phenobench.errors import InputError
@@ -11,7 +13,21 @@ from phenobench.metrics.similarity import UNDEFINED, levels, unit_rows
 _DOUBT = 1e-5
 
 
-def same_label_share(features: np.ndarray, labels: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+class NeighbourShare(NamedTuple):
+    """What ``same_label_share`` finds, float64 (n,) each.
+
+    Attributes:
+        share: of each row's k nearest rows that have its label.
+        chance: its exact expectation without information.
+        credit: what the row adds to the shares of others as their neighbour, against the next in its place.
+    """
+
+    share: np.ndarray
+    chance: np.ndarray
+    credit: np.ndarray
+
+
+def same_label_share(features: np.ndarray, labels: np.ndarray, k: int) -> NeighbourShare:
     """Share of each row's k nearest rows that have its label, and its exact expectation without information.
 
     Neighbours that tie for the last places count by their expectation over random orders; a zero
@@ -41,12 +57,16 @@ def same_label_share(features: np.ndarray, labels: np.ndarray, k: int) -> tuple[
     similarity = similarity[others].reshape(n, -1)
     same = labels[found[others].reshape(n, -1)] == labels[:, None]
     share = same[:, :k].mean(axis=1)
+    near = found[others].reshape(n, -1)[:, :k]
     contested = similarity[:, k - 1] - similarity[:, k] < _DOUBT if similarity.shape[1] > k else np.zeros(n, dtype=bool)
     contested |= ~units.any(axis=1)
     for row in np.flatnonzero(contested).tolist():
         share[row] = _expected_share(units, labels, row, k)
+    # Where the last place is contested, nobody in particular is a neighbour.
+    credit = np.where(contested[:, None], 0.0, (same[:, :k] - share[:, None]) / k)
     counts = np.bincount(labels)
-    return share, (counts[labels] - 1) / (n - 1)
+    credits = np.bincount(near.ravel(), weights=credit.ravel(), minlength=n)
+    return NeighbourShare(share, (counts[labels] - 1) / (n - 1), credits)
 
 
 def _expected_share(units: np.ndarray, labels: np.ndarray, row: int, k: int) -> float:

@@ -47,6 +47,15 @@ def encode(column: pd.Series) -> Labels:
     return Labels(-1 - np.arange(len(cells)), names, sets)
 
 
+def label_lists(column: pd.Series, separator: str = "|") -> pd.Series:
+    """Cells such as ``EGFR|ERBB2`` as sorted lists of distinct labels, for ``encode``; an empty list where missing."""
+
+    def split(cell: object) -> list[str]:
+        return sorted({part.strip() for part in str(cell).split(separator)} - {""})
+
+    return column.where(column.notna(), "").map(split)
+
+
 def group_codes(columns: Sequence[Labels], n: int) -> np.ndarray:
     """Rows with equal values in all single-label columns share a code (n,); negative where one is missing."""
     if not columns:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +16,10 @@ from phenobench.metrics.ties import expected_average_precision, harmonic, precis
 
 Ties = Literal["expected", "optimistic", "pessimistic"]
 TIES = ("expected", "optimistic", "pessimistic")
+Similarity = Literal["cosine", "abs_cosine"]
+SIMILARITIES = ("cosine", "abs_cosine")
+# Columns that all have to agree (or differ), or {"all": [...], "any": [...]} where one of the second is enough.
+Rule = Sequence[str] | Mapping[Literal["all", "any"], Sequence[str]]
 
 # Cells of the similarity block held at a time: 2**23 in float64 are 64 MiB.
 _BLOCK_CELLS = 2**23
@@ -23,12 +27,16 @@ _BLOCK_CELLS = 2**23
 
 @dataclass(frozen=True)
 class _Rules:
-    """The columns of a protocol; at most one column is multi-label."""
+    """The columns of a protocol, those that all count and those of which any is enough; at most one is multi-label."""
 
     pos_sameby: list[Labels]
     pos_diffby: list[Labels]
     neg_sameby: list[Labels]
     neg_diffby: list[Labels]
+    any_pos_sameby: list[Labels]
+    any_pos_diffby: list[Labels]
+    any_neg_sameby: list[Labels]
+    any_neg_diffby: list[Labels]
     multi: Labels | None
 
 
@@ -36,16 +44,18 @@ def average_precision(
     features: np.ndarray,
     metadata: pd.DataFrame,
     *,
-    pos_sameby: Sequence[str],
-    pos_diffby: Sequence[str],
-    neg_sameby: Sequence[str],
-    neg_diffby: Sequence[str],
+    pos_sameby: Rule,
+    pos_diffby: Rule,
+    neg_sameby: Rule,
+    neg_diffby: Rule,
     ties: Ties = "expected",
+    similarity: Similarity = "cosine",
 ) -> pd.DataFrame:
     """Average precision of each row as a query, ranking its positives among its negatives by cosine.
 
     A positive is equal in every ``pos_sameby`` and different in every ``pos_diffby`` column; a
-    negative likewise; a missing value equals nothing. A row is never its own candidate, and a
+    negative likewise; a missing value equals nothing. A rule may also be {"all": [...], "any": [...]}:
+    the pair then agrees (or differs) in one at least of the second columns too. A row is never its own candidate, and a
     positive is never a negative. With a multi-label column (cells are lists) in ``pos_sameby`` each label is a
     query of its own, and rows differ in it when they share no label (copairs' rules).
 
@@ -61,6 +71,9 @@ def average_precision(
         neg_sameby: columns in which negatives are equal.
         neg_diffby: columns in which negatives differ.
         ties: how tied candidates are ordered.
+        similarity: "abs_cosine" takes opposite profiles for as alike as equal ones.
+
+    In "any" of ``pos_sameby`` a multi-label column makes no queries of its labels: one shared label is agreement.
 
     Returns:
         One row an input row, in input order (multi-label: one a row and label, with a ``label``
@@ -69,10 +82,13 @@ def average_precision(
         for a row without positives or without negatives.
 
     Raises:
-        InputError: an unknown column or tie rule, or features that do not fit the metadata.
+        InputError: an unknown column, tie rule or similarity, or features that do not fit the metadata.
     """
     if ties not in TIES:
         raise unknown("tie rule", ties, TIES)
+    if similarity not in SIMILARITIES:
+        raise unknown("similarity", similarity, SIMILARITIES)
+    absolute = similarity == "abs_cosine"
     units = unit_rows(features)
     if len(units) != len(metadata):
         raise InputError(f"{len(units)} rows of features for {len(metadata)} rows of metadata; give one each")
@@ -85,8 +101,9 @@ def average_precision(
     negative_codes = group_codes([c for c in rules.neg_sameby if c.sets is None], len(metadata))
     for block, candidates in _blocks(query, negative_codes):
         rows = query[block]
-        pair_query, pair_other, pair_level = _positives(units, rules, rows, None if label is None else label[block])
-        ranked, count = _negatives(units, rules, rows, candidates, pair_query, pair_other)
+        own = None if label is None else label[block]
+        pair_query, pair_other, pair_level = _positives(units, rules, rows, own, absolute)
+        ranked, count = _negatives(units, rules, rows, candidates, pair_query, pair_other, absolute)
         n_positive[block] = np.bincount(pair_query, minlength=len(rows))
         n_negative[block] = count
         greater, equal = _counts(ranked, pair_query, pair_level)
@@ -105,7 +122,12 @@ def average_precision(
     return pd.DataFrame(table, index=metadata.index[query])
 
 
-def _rules(metadata: pd.DataFrame, *columns: Sequence[str]) -> _Rules:
+def _rules(metadata: pd.DataFrame, *rules: Rule) -> _Rules:
+    split = [rule if isinstance(rule, Mapping) else {"all": rule} for rule in rules]
+    for rule in split:
+        if not set(rule) <= {"all", "any"} or len(rule.get("any", ())) == 1:
+            raise InputError(f"the rule {dict(rule)} is not understood; give 'all', and 'any' with two columns or more")
+    columns = [rule.get(key, ()) for key in ("all", "any") for rule in split]
     wanted = list(dict.fromkeys(name for names in columns for name in names))
     for name in wanted:
         if name not in metadata:
@@ -116,8 +138,9 @@ def _rules(metadata: pd.DataFrame, *columns: Sequence[str]) -> _Rules:
         raise InputError(
             f"columns {', '.join(multi)} all hold lists of labels; only one multi-label column is supported"
         )
-    pos_sameby, pos_diffby, neg_sameby, neg_diffby = ([encoded[name] for name in names] for names in columns)
-    return _Rules(pos_sameby, pos_diffby, neg_sameby, neg_diffby, encoded[multi[0]] if multi else None)
+    pos_same, pos_diff, neg_same, neg_diff, *some = ([encoded[name] for name in names] for names in columns)
+    found = encoded[multi[0]] if multi else None
+    return _Rules(pos_same, pos_diff, neg_same, neg_diff, some[0], some[1], some[2], some[3], found)
 
 
 def _queries(rules: _Rules, n: int) -> tuple[np.ndarray, np.ndarray | None]:
@@ -146,7 +169,7 @@ def _blocks(query: np.ndarray, codes: np.ndarray) -> Iterator[tuple[np.ndarray, 
 
 
 def _positives(
-    units: np.ndarray, rules: _Rules, rows: np.ndarray, label: np.ndarray | None
+    units: np.ndarray, rules: _Rules, rows: np.ndarray, label: np.ndarray | None, absolute: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """All (query, positive) pairs of a block: the query's position in it, the positive's row, and the pair's level."""
     if label is not None and rules.multi is not None and rules.multi.sets is not None:
@@ -155,6 +178,8 @@ def _positives(
         codes = group_codes(single, len(units))
         same = codes[rows[first]] == codes[other]
         first, other = first[same], other[same]
+    elif rules.any_pos_sameby and not rules.pos_sameby:
+        first, other = np.nonzero(~_all_differ(rules.any_pos_sameby, rows, np.arange(len(units))))
     else:
         codes = group_codes(rules.pos_sameby, len(units))
         order = np.argsort(codes, kind="stable")
@@ -166,14 +191,24 @@ def _positives(
     keep = rows[first] != other
     for column in rules.pos_diffby:
         keep &= _pairs_differ(column, rows[first], other)
+    if rules.any_pos_sameby and rules.pos_sameby:
+        keep &= ~np.all([_pairs_differ(column, rows[first], other) for column in rules.any_pos_sameby], axis=0)
+    if rules.any_pos_diffby:
+        keep &= np.any([_pairs_differ(column, rows[first], other) for column in rules.any_pos_diffby], axis=0)
     first, other = first[keep], other[keep]
     level = np.empty(len(first), dtype=np.float32)
     step = max(1, _BLOCK_CELLS // max(1, units.shape[1]))
     for begin in range(0, len(first), step):
         part = slice(begin, begin + step)
         a, b = units[rows[first[part]]], units[other[part]]
-        level[part] = np.where(a.any(axis=1) & b.any(axis=1), levels(np.einsum("ij,ij->i", a, b)), UNDEFINED)
+        cosine = np.einsum("ij,ij->i", a, b)
+        defined = a.any(axis=1) & b.any(axis=1)
+        level[part] = np.where(defined, levels(np.abs(cosine) if absolute else cosine), UNDEFINED)
     return first, other, level
+
+
+def _all_differ(columns: list[Labels], rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    return np.all([differ(column, rows, others) for column in columns], axis=0)
 
 
 def _pairs_differ(column: Labels, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -189,9 +224,12 @@ def _negatives(
     candidates: np.ndarray,
     positive_of: np.ndarray,
     positive: np.ndarray,
+    absolute: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Levels of each query's negatives in ascending order (r, c), others as -inf in front, and their number."""
     ranked = levels(units[rows] @ units[candidates].T)
+    if absolute:
+        np.abs(ranked, out=ranked)
     ranked[:, ~units[candidates].any(axis=1)] = UNDEFINED
     ranked[~units[rows].any(axis=1)] = UNDEFINED
     negative = rows[:, None] != candidates[None, :]
@@ -200,6 +238,10 @@ def _negatives(
             negative &= ~differ(column, rows, candidates)
     for column in rules.neg_diffby:
         negative &= differ(column, rows, candidates)
+    if rules.any_neg_sameby:
+        negative &= ~_all_differ(rules.any_neg_sameby, rows, candidates)
+    if rules.any_neg_diffby:
+        negative &= np.any([differ(column, rows, candidates) for column in rules.any_neg_diffby], axis=0)
     # Rules such as pos_sameby=["a"], neg_diffby=["b"] let a pair be both; it then counts as positive only.
     place = np.minimum(candidates.searchsorted(positive), len(candidates) - 1)
     both = candidates[place] == positive

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from phenobench.metrics.pairing import encode, label_lists
 from phenobench.profiles import ROLES
 
 _DIMENSIONS = 32
@@ -57,18 +58,34 @@ def oracle(wells: pd.DataFrame, pairs: Mapping[str, np.ndarray], seed: int) -> n
     """The labels themselves: replicates are equal, and annotated genes more alike than others.
 
     Genes get the rows of a root of I + c A, A the adjacency of all annotated pairs, so that the
-    cosine of annotated genes is c and of others 0; each perturbation adds a small direction of its
-    own. Negative controls are zero: no effect, and nothing that a normalization could fit.
+    cosine of annotated genes is c and of others 0; a compound gets the rows of the genes that it
+    targets; each perturbation adds a small direction of its own. Negative controls are zero: no
+    effect, and nothing that a normalization could fit.
     """
     treated = ~wells[ROLES["pert_type"]].isin(["negcon", "empty"]).to_numpy()
     perturbation, names = pd.factorize(wells[ROLES["perturbation"]].where(treated), sort=True)
     own = _directions(len(names), seed) * np.float32(_OWN)
     features = np.where((perturbation >= 0)[:, None], own[perturbation], np.float32(0))
-    if ROLES["gene"] in wells:
-        gene, genes = pd.factorize(wells[ROLES["gene"]].where(treated), sort=True)
-        related = _related(list(genes), pairs)
-        features = np.hstack([features, np.where((gene >= 0)[:, None], related[gene], np.float32(0))])
-    return features
+    return np.hstack([features, _acts_on(wells, treated, pairs)])
+
+
+def _acts_on(wells: pd.DataFrame, treated: np.ndarray, pairs: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The direction of the genes that each well acts on, (n, n_genes), length 1 but for relations between them.
+
+    A well with a gene's symbol acts on that gene, any other on its targets; zero where there is none.
+    """
+    named = pd.Series(None, index=wells.index, dtype=object)
+    for role in ("gene", "target"):
+        if ROLES[role] in wells:
+            named = named.where(named.notna(), wells[ROLES[role]])
+    # One product a label and not a well, so that replicates are equal to the last bit.
+    codes, found = pd.factorize(named.where(treated), sort=True)
+    if not len(found):
+        return np.zeros((len(wells), 0), dtype=np.float32)
+    labels = encode(label_lists(pd.Series(found)))
+    sets = np.asarray(labels.sets, dtype=np.float32)
+    directions = (sets / np.sqrt(sets.sum(axis=1, keepdims=True))) @ _related(list(labels.names), pairs)
+    return np.where((codes >= 0)[:, None], directions[codes], np.float32(0))
 
 
 def _directions(n: int, seed: int) -> np.ndarray:

@@ -10,10 +10,15 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from phenobench.errors import InputError
-from phenobench.metrics.intervals import bootstrap_mean
+from phenobench.metrics.group_null import MOST_ROWS, group_p_values
+from phenobench.metrics.intervals import bootstrap_mean, wilson
 from phenobench.metrics.ranking import average_precision
+from phenobench.metrics.significance import benjamini_hochberg
 from phenobench.profiles import Profiles
 from phenobench.tasks.outcome import FEW_PERTURBATIONS, Check, Inputs, Outcome, Score
+
+# The false discovery rate at which a perturbation counts as retrieved.
+_RETRIEVED = 0.05
 
 
 class Protocol(BaseModel):
@@ -30,7 +35,11 @@ class Protocol(BaseModel):
 def score(profiles: Profiles, protocol: Protocol, inputs: Inputs) -> Outcome:
     """Mean over wells, then over perturbations, of the average precision of replicate retrieval.
 
-    Kalinin et al. 2024 (copairs) with exact expectations over ties.
+    Kalinin et al. 2024 (copairs) with exact expectations over ties. Items carry their perturbation's
+    p-value (``metrics.group_null``) and q-value (Benjamini and Hochberg); the share of perturbations
+    with q < 0.05 is a secondary score. Chance is 0 for it: where nothing is alike, nothing is
+    retrieved in at least 95 % of screens. Above 20,000 wells, and for the largest perturbations
+    where they would cost too much, there are no p-values, and a warning says so.
 
     Raises:
         InputError: no well has a positive and a negative under the protocol; the message says why.
@@ -42,13 +51,17 @@ def score(profiles: Profiles, protocol: Protocol, inputs: Inputs) -> Outcome:
     if scored.empty:
         raise InputError(_why_empty(items, protocol))
     by = scored.groupby("perturbation", sort=True)[["average_precision", "expected", "normalized"]].mean()
+    tests = _tests(features, wells, is_query, protocol, inputs.seed).reindex(by.index)
     return Outcome(
         scores=(_mean_score("mAP", by["average_precision"], by["expected"], inputs.seed),),
-        secondary=(_mean_score("normalized mAP", by["normalized"], 0.0 * by["expected"], inputs.seed),),
-        items=items.reset_index(drop=True),
+        secondary=(
+            _mean_score("normalized mAP", by["normalized"], 0.0 * by["expected"], inputs.seed),
+            *_share_retrieved(tests),
+        ),
+        items=items.join(tests, on="perturbation").reset_index(drop=True),
         map_rows="treated wells and negative controls" if protocol.negatives == "controls" else "treated wells",
         map_n=len(wells),
-        warnings=_warnings(profiles, items),
+        warnings=(*_warnings(profiles, items), *_untested(tests, len(wells))),
     )
 
 
@@ -108,6 +121,58 @@ def _rule_columns(profiles: Profiles) -> pd.DataFrame:
             "pert_type": np.where(controls, "negcon", "treated"),
         }
     )
+
+
+def _tests(
+    features: np.ndarray, wells: pd.DataFrame, is_query: np.ndarray, protocol: Protocol, seed: int
+) -> pd.DataFrame:
+    """By perturbation: ``p_value`` of its mAP and ``q_value`` among all perturbations; NaN where left out."""
+    # In this order the random groups are the same, however the rows of the file are sorted.
+    order = wells.sort_values(["plate", "well", "perturbation"], kind="stable").index.to_numpy()
+    codes = {name: pd.factorize(wells[name].to_numpy()[order], sort=True)[0] for name in ("plate", "well")}
+    groups = np.full(len(wells), -1)
+    treated = is_query[order]
+    groups[treated], names = pd.factorize(wells["perturbation"].to_numpy()[order][treated], sort=True)
+    test = group_p_values(
+        features[order],
+        codes["plate"],
+        groups,
+        pos_diffby=[codes[name] for name in protocol.pos_diffby],
+        within_plate="plate" in protocol.neg_sameby,
+        seed=seed,
+    )
+    p_values = pd.Series(test.p_value, index=pd.Index(names, name="perturbation"))
+    return pd.DataFrame({"p_value": p_values, "q_value": benjamini_hochberg(test.p_value)})
+
+
+def _share_retrieved(tests: pd.DataFrame) -> tuple[Score, ...]:
+    q_values = tests["q_value"].dropna()
+    if q_values.empty:
+        return ()
+    share = float((q_values < _RETRIEVED).mean())
+    low, high = wilson(share, len(q_values))
+    return (
+        Score(
+            metric="share retrieved",
+            subset="all",
+            value=share,
+            chance=0.0,
+            ceiling=1.0,
+            ci_low=low,
+            ci_high=high,
+            n=len(q_values),
+            unit="perturbations",
+            too_few=len(q_values) < FEW_PERTURBATIONS,
+        ),
+    )
+
+
+def _untested(tests: pd.DataFrame, n_wells: int) -> tuple[str, ...]:
+    untested = int(tests["p_value"].isna().sum())
+    if not untested:
+        return ()
+    why = f"{n_wells} wells are more than {MOST_ROWS}" if n_wells > MOST_ROWS else "their random groups cost too much"
+    return (f"{untested} of {len(tests)} perturbations have no p-value, since {why}",)
 
 
 def _mean_score(metric: str, values: pd.Series, chance: pd.Series, seed: int) -> Score:

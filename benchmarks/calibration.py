@@ -1,0 +1,218 @@
+"""Are p-values what they say? Rejections at 0.05 where nothing is there, and power where something is.
+
+``python -m benchmarks.calibration [--groups 12000] [--pairs 5000] [--out FILE.md]``
+
+Everything is simulated, from fixed seeds. Perturbations: groups of wells of pure noise, or with a planted
+effect, under three nulls: whole random groups (phenobench), one null ranking for all wells of a
+group (copairs 0.5.5) and independent ones. Comparisons: pairs of models that are two noisy versions of one
+embedding, so equal by construction, or of which the second has more noise; paired, and as if
+the two had been scored on different perturbations or genes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import typer
+from scipy import stats
+
+from phenobench.metrics import average_precision
+from phenobench.metrics.group_null import group_p_values
+from phenobench.metrics.intervals import proportion_of_pairs
+from phenobench.metrics.paired import difference_of_pairs
+from phenobench.metrics.significance import average_precision_null, p_value
+from phenobench.metrics.similarity import unit_rows
+from phenobench.tasks.comparison import compare
+
+FEATURES = 64
+Row = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Perturbations with so many wells on each of some plates, ranked against controls where a plate has any."""
+
+    perturbations: int
+    plates: int
+    wells: int = 1
+    controls: int = 0
+
+    @property
+    def name(self) -> str:
+        against = f", {self.controls} controls a plate" if self.controls else ""
+        return f"{self.perturbations} x {self.plates * self.wells} wells on {self.plates} plates{against}"
+
+    def codes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Plate and perturbation of each row; controls are -1."""
+        plate = [*np.repeat(np.arange(self.perturbations), self.wells), *[-1] * self.controls]
+        return np.repeat(np.arange(self.plates), len(plate)), np.tile(plate, self.plates)
+
+    def counts(self) -> tuple[int, int, int]:
+        """Wells that are scored, positives of each, and length of its list."""
+        positives = self.wells * (self.plates - 1)
+        negatives = self.controls or self.wells * (self.perturbations - 1)
+        return self.plates * self.wells, positives, positives + negatives
+
+
+LAYOUTS = (
+    Layout(184, 4),
+    Layout(60, 2),
+    Layout(40, 3, wells=2),
+    Layout(30, 8),
+    Layout(12, 3),
+    Layout(40, 4, controls=24),
+)
+STRENGTHS = (0.3, 0.5, 0.8)
+
+
+def embedding(
+    layout: Layout, rng: np.random.Generator, plate_effect: float = 0.3, active: float = 0.0, strength: float = 0.0
+) -> np.ndarray:
+    """Noise around plate effects, and around effects of the first of the perturbations."""
+    plates, groups = layout.codes()
+    effects = np.zeros((layout.perturbations + 1, FEATURES))
+    n_active = int(active * layout.perturbations)
+    effects[:n_active] = strength * rng.standard_normal((n_active, FEATURES))
+    shift = plate_effect * rng.standard_normal((layout.plates, FEATURES))
+    return effects[groups] + shift[plates] + rng.standard_normal((len(plates), FEATURES))
+
+
+def p_values(layout: Layout, features: np.ndarray, seed: int) -> dict[str, np.ndarray]:
+    """By null: one p-value a perturbation."""
+    plates, groups = layout.codes()
+    test = group_p_values(features, plates, groups, pos_diffby=[plates], seed=seed)
+    size, positives, total = layout.counts()
+    shared = average_precision_null(positives, total, seed=seed)
+    rng = np.random.default_rng(seed)
+    independent = np.sort(np.mean([rng.permutation(shared) for _ in range(size)], axis=0))
+    return {
+        "whole groups": test.p_value,
+        "one ranking": p_value(test.mean_average_precision, shared),
+        "independent": p_value(test.mean_average_precision, independent),
+    }
+
+
+def null_groups(n_groups: int) -> list[Row]:
+    """Rejections of groups of pure noise, by layout, without and with plate effects."""
+    rows: list[Row] = []
+    for plate_effect in (0.0, 0.3):
+        for layout in LAYOUTS:
+            found = _repeat(layout, -(-n_groups // len(LAYOUTS) // 2 // layout.perturbations), plate_effect)
+            name = f"{layout.name}{', plate effects' if plate_effect else ''}"
+            rows.append((name, str(len(found["whole groups"])), *(_share(p) for p in found.values())))
+    return rows
+
+
+def planted_groups(n_groups: int) -> list[Row]:
+    """Power, and rejections of the inactive half of a screen whose other half is active."""
+    rows: list[Row] = []
+    for layout in (Layout(184, 4), Layout(40, 3)):
+        for strength in STRENGTHS:
+            screens = max(4, n_groups // layout.perturbations // 6)
+            found = _repeat(layout, screens, 0.3, active=0.5, strength=strength)
+            active = np.tile(np.arange(layout.perturbations) < layout.perturbations // 2, screens)
+            power = (_share(p[active]) for p in found.values())
+            rows.append((f"{layout.name}, strength {strength}", *power, *(_share(p[~active]) for p in found.values())))
+    return rows
+
+
+def _repeat(
+    layout: Layout, screens: int, plate_effect: float, active: float = 0.0, strength: float = 0.0
+) -> dict[str, np.ndarray]:
+    found = []
+    for seed in range(screens):
+        rng = np.random.default_rng([seed, layout.perturbations, int(10 * plate_effect)])
+        found.append(p_values(layout, embedding(layout, rng, plate_effect, active, strength), seed))
+    return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
+
+
+def _share(p: np.ndarray) -> str:
+    return f"{(p < 0.05).mean():.1%}"
+
+
+def compared_retrieval(seed: int, noise: tuple[float, float]) -> tuple[float, float]:
+    """Paired and unpaired p-value of a difference in mAP: two noisy versions of 60 perturbations on 3 plates."""
+    rng = np.random.default_rng([seed, 1])
+    layout = Layout(60, 3)
+    plates, groups = layout.codes()
+    base = embedding(layout, rng, active=0.7, strength=0.7)
+    wells = pd.DataFrame({"plate": plates, "perturbation": groups})
+    tables = []
+    for scale in noise:
+        table = average_precision(
+            base + scale * rng.standard_normal(base.shape),
+            wells,
+            pos_sameby=["perturbation"],
+            pos_diffby=["plate"],
+            neg_sameby=["plate"],
+            neg_diffby=["perturbation"],
+        )
+        tables.append(pd.concat([wells, table], axis=1))
+    paired = compare(tables[0], tables[1], "average_precision", seed=seed).difference.p_value
+    means = [table.groupby("perturbation")["average_precision"].mean() for table in tables]
+    return paired, float(stats.ttest_ind(*means, equal_var=False).pvalue)
+
+
+def compared_genes(seed: int, noise: tuple[float, float]) -> tuple[float, float]:
+    """Paired and unpaired p-value of a difference in recall: two noisy versions of 100 genes in 20 complexes."""
+    rng = np.random.default_rng([seed, 2])
+    complexes = np.repeat(np.arange(20), 5)
+    base = 0.5 * rng.standard_normal((20, 32))[complexes] + rng.standard_normal((100, 32))
+    pairs = np.array([pair for pair in combinations(range(100), 2) if complexes[pair[0]] == complexes[pair[1]]])
+    hits = []
+    for scale in noise:
+        units = unit_rows(base + scale * rng.standard_normal(base.shape))
+        cosines = units @ units.T
+        low, high = np.quantile(cosines[np.triu_indices(100, 1)], [0.05, 0.95])
+        found = cosines[pairs[:, 0], pairs[:, 1]]
+        hits.append(((found <= low) | (found >= high)).astype(np.float64))
+    normal = stats.norm.ppf(0.975)
+    errors = [(high - low) / (2 * normal) for low, high in (proportion_of_pairs(each, pairs) for each in hits)]
+    unpaired = 2 * stats.norm.sf(abs(hits[0].mean() - hits[1].mean()) / np.hypot(errors[0], errors[1]))
+    return difference_of_pairs(hits[0], hits[1], pairs).p_value, float(unpaired)
+
+
+def compared_models(n_pairs: int) -> list[Row]:
+    """Rejections with equal models, and with a second model of more noise (a fifth of the pairs of models)."""
+    rows: list[Row] = []
+    ways: dict[str, Callable[[int, tuple[float, float]], tuple[float, float]]] = {
+        "replicate retrieval, 60 perturbations": compared_retrieval,
+        "gene-gene, 200 pairs of 100 genes": compared_genes,
+    }
+    for name, way in ways.items():
+        for noise in ((0.7, 0.7), (0.7, 0.9), (0.7, 1.2)):
+            n = n_pairs if noise[0] == noise[1] else n_pairs // 5
+            found = np.array([way(seed, noise) for seed in range(n)])
+            rows.append((name, f"{noise[0]} and {noise[1]}", str(n), _share(found[:, 0]), _share(found[:, 1])))
+    return rows
+
+
+def markdown(title: str, header: Row, rows: list[Row]) -> str:
+    lines = [header, ("---", *["---:"] * (len(header) - 1)), *rows]
+    return f"## {title}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines) + "\n"
+
+
+def main(
+    groups: Annotated[int, typer.Option(help="Groups of pure noise in all.")] = 12000,
+    pairs: Annotated[int, typer.Option(help="Pairs of equal models for each task.")] = 5000,
+    out: Annotated[Path | None, typer.Option(help="A Markdown file for the tables.")] = None,
+) -> None:
+    """Rejections at 0.05 under the null, and power."""
+    nulls = ("whole groups", "one ranking", "independent")
+    active, inactive = (tuple(f"{name} ({which})" for name in nulls) for which in ("active", "inactive"))
+    text = markdown("Groups of pure noise", ("layout", "groups", *nulls), null_groups(groups))
+    text += markdown("Half of the groups active", ("layout", *active, *inactive), planted_groups(groups))
+    text += markdown("Two models", ("task", "noise", "pairs of models", "paired", "unpaired"), compared_models(pairs))
+    print(text)
+    if out is not None:
+        out.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,338 @@
+"""Do the wells of a perturbation find each other more than chance has it? One calibrated p-value a perturbation.
+
+The average precisions of a perturbation's wells share similarities, so they are dependent. A null made
+of independent random rankings then rejects too often (up to 12 % of groups of pure noise at 0.05), and
+one made of a single ranking too rarely (down to none; copairs 0.5.5): ``benchmarks/calibration.py``. Here
+the null is made of whole groups: other wells of the same plates take the places of the perturbation's
+wells and are scored by the same similarities, so that whatever dependence there is, is in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import comb, prod
+
+import numpy as np
+
+from phenobench.metrics.significance import distinct_positions, p_value
+from phenobench.metrics.similarity import LEVELS, UNDEFINED, levels, unit_rows
+from phenobench.metrics.ties import harmonic, precision_in_block
+
+DRAWS, FEWEST_DRAWS = 4_999, 999
+# Beyond these no p-value is computed: rows, and similarities looked up (draws x wells x wells of a group, summed).
+MOST_ROWS, _MOST_CELLS = 20_000, 2**24
+# Cells of the similarity block held at a time: 2**22 in float64 are 32 MiB.
+_BLOCK_CELLS = 2**22
+# If a smaller share of draws has each well of another perturbation, any draw counts.
+_RARE = 0.5
+# From here on, a p-value of few draws is left as it is.
+_OPEN = 0.1
+# So many sets of wells, or more, are as good as all there could be.
+_MANY_SETS = 10**12
+# Rows of levels are put end to end to be searched at once, this far apart; a row itself is below all of its candidates.
+_APART, _ITSELF = 64.0 * LEVELS, -4.0 * LEVELS
+
+
+@dataclass(frozen=True)
+class GroupTest:
+    """What ``group_p_values`` found, one entry a group.
+
+    Attributes:
+        mean_average_precision: mean over the scored wells, float64 (g,).
+        p_value: float64 (g,).
+        n_draws: random groups behind each p-value, int64 (g,).
+
+    All are NaN, or 0 draws, where no well has a positive and a negative, and where the null was left out for its cost.
+    """
+
+    mean_average_precision: np.ndarray
+    p_value: np.ndarray
+    n_draws: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Places:
+    """What a null depends on: the plates of a group's wells in ascending order, and who is whose positive."""
+
+    plates: tuple[int, ...]
+    mask: bytes
+
+    @property
+    def positive(self) -> np.ndarray:
+        """Boolean (k, k): whether the well of a column is a positive of that of the row."""
+        return np.frombuffer(self.mask, dtype=bool).reshape(len(self.plates), len(self.plates))
+
+
+# Groups, with their rows, that share a null.
+_Alike = list[tuple[_Places, dict[int, np.ndarray]]]
+
+
+@dataclass(frozen=True)
+class _Sets:
+    """Sets of wells in the same places, each to be scored as if it were one perturbation.
+
+    Attributes:
+        places: of the wells.
+        groups: the perturbations among the sets, int (g,); they are the first g sets.
+        wells: rows (s, k), columns in the order of the places.
+        added: rows that are candidates besides the common ones, int (k,) or (0,).
+        n_sets: how many sets can be drawn, the perturbation itself not among them; infinite where it is.
+    """
+
+    places: _Places
+    groups: np.ndarray
+    wells: np.ndarray
+    added: np.ndarray
+    n_sets: float
+
+
+def group_p_values(
+    features: np.ndarray,
+    plates: np.ndarray,
+    groups: np.ndarray,
+    *,
+    pos_diffby: Sequence[np.ndarray] = (),
+    within_plate: bool = True,
+    draws: int = DRAWS,
+    seed: int = 0,
+) -> GroupTest:
+    """Mean average precision of each group of wells, with a p-value by exchange of wells within plates.
+
+    Rows of group -1 are negative controls. Where there are none, a group's negatives are the wells of
+    other groups, and its null is made of sets of wells on the same plates that are all of different
+    groups (two wells of a strong perturbation would put a true pair into the null). Where such sets
+    are rare, any set counts, which is the permutation test. Where there are controls, those are the
+    negatives, and the null exchanges the group's wells with controls of their plates: the permutation
+    test of "this perturbation does nothing".
+
+    p = F = (r + 1) / (n + 1) for the r of n draws with at least the group's mean average precision.
+    Where a group is none of the M sets that can be drawn, p = (M F + 1) / (M + 1), since few wells
+    would else look significant by drawing the same few sets again and again (Phipson and Smyth 2010).
+
+    Ties count by expectation and zero vectors take the worst rank, as in ``average_precision``; a
+    constant embedding has p = 1. The draws of a null depend on the seed and on the plates of its
+    wells alone; which wells they are depends on the order of a plate's rows, so give them in a fixed one.
+
+    Args:
+        features: (n, d) finite.
+        plates: n integer codes from 0.
+        groups: n integer codes from 0, -1 for negative controls.
+        pos_diffby: codes (n,) in which positives differ, such as ``plates``.
+        within_plate: negatives are on the query's plate; else on any.
+        draws: of each null, at most; large groups and very many of them get fewer, but no fewer than 999,
+            and so do p-values above 0.1 against controls.
+        seed: of the draws.
+    """
+    units = unit_rows(features)
+    order = np.argsort(plates, kind="stable")
+    units, plates, groups = units[order], np.asarray(plates)[order], np.asarray(groups)[order]
+    candidates = groups < 0 if (groups < 0).any() else np.ones(len(groups), dtype=bool)
+    n_groups = int(groups.max(initial=-1)) + 1
+    test = GroupTest(np.full(n_groups, np.nan), np.full(n_groups, np.nan), np.zeros(n_groups, dtype=np.int64))
+    if len(groups) > MOST_ROWS:
+        return test
+    alike = _alike(plates, groups, [np.asarray(codes)[order] for codes in pos_diffby], shared=bool(candidates.all()))
+    planned = _planned([len(places.plates) for places, _ in alike], draws)
+    if not candidates.all():
+        # Each group has a null of its own here, and of most a few draws say enough.
+        few = np.minimum(planned, FEWEST_DRAWS).tolist()
+        _test(test, alike, few, units, plates, groups, candidates, within_plate, seed)
+        undecided = [test.p_value[list(members)].min() < _OPEN for _, members in alike]
+        planned = [size if more and size > FEWEST_DRAWS else 0 for size, more in zip(planned, undecided, strict=True)]
+    _test(test, alike, planned, units, plates, groups, candidates, within_plate, seed)
+    return test
+
+
+def _test(
+    test: GroupTest,
+    alike: _Alike,
+    planned: Sequence[int],
+    units: np.ndarray,
+    plates: np.ndarray,
+    groups: np.ndarray,
+    candidates: np.ndarray,
+    within_plate: bool,
+    seed: int,
+) -> None:
+    """Fill in the groups for whose null there are draws."""
+    drawn = [
+        _with_null(places, members, plates, groups, size, seed)
+        for (places, members), size in zip(alike, planned, strict=True)
+        if size
+    ]
+    for sets, precision in zip(drawn, _scored(units, plates, candidates, drawn, within_plate), strict=True):
+        observed, null = precision[: len(sets.groups)], np.sort(precision[len(sets.groups) :])
+        if not np.isnan(observed).any():
+            share = p_value(observed, null)
+            test.p_value[sets.groups] = share + (1.0 - share) / (sets.n_sets + 1.0)
+            test.mean_average_precision[sets.groups] = observed
+            test.n_draws[sets.groups] = len(null)
+
+
+def _alike(plates: np.ndarray, groups: np.ndarray, pos_diffby: Sequence[np.ndarray], *, shared: bool) -> _Alike:
+    """Groups (with their rows) that share a null: those in the same places, or each its own."""
+    found: dict[tuple[_Places, int], dict[int, np.ndarray]] = {}
+    by_group = np.argsort(groups, kind="stable")
+    starts = np.searchsorted(groups[by_group], np.arange(int(groups.max(initial=-1)) + 2))
+    for group, (start, stop) in enumerate(pairwise(starts.tolist())):
+        rows = by_group[start:stop]
+        positive = ~np.eye(len(rows), dtype=bool)
+        for codes in pos_diffby:
+            positive &= codes[rows][:, None] != codes[rows][None, :]
+        if positive.any():
+            places = _Places(tuple(plates[rows].tolist()), positive.tobytes())
+            found.setdefault((places, -1 if shared else group), {})[group] = rows
+    return [(places, members) for (places, _), members in found.items()]
+
+
+def _planned(sizes: Sequence[int], draws: int) -> list[int]:
+    """Draws for nulls of groups of these sizes; 0 for the largest groups where they would cost too much."""
+    fewest = min(draws, FEWEST_DRAWS)
+    cells = np.array(sizes, dtype=np.int64) ** 2
+    ascending = np.sort(cells)
+    too_large = ascending[np.cumsum(ascending) * fewest > _MOST_CELLS]
+    affordable = cells < too_large[0] if len(too_large) else np.ones(len(cells), dtype=bool)
+    share = _MOST_CELLS / max(1, int(cells[affordable].sum()))
+    return np.where(affordable, min(draws, int(share)), 0).tolist()
+
+
+def _with_null(
+    places: _Places, members: dict[int, np.ndarray], plates: np.ndarray, groups: np.ndarray, draws: int, seed: int
+) -> _Sets:
+    """The groups in some places, and as many random sets as are asked for."""
+    rng = np.random.default_rng([seed, *places.plates])
+    own = np.stack(list(members.values()))
+    on_plate, count = np.unique(places.plates, return_counts=True)
+    against_controls = bool((groups < 0).any())
+    pools = []
+    for plate in on_plate.tolist():
+        here = slice(*np.searchsorted(plates, [plate, plate + 1]).tolist())
+        rows = np.arange(here.start, here.stop)
+        pools.append(rows[(groups[here] < 0) | np.isin(rows, own)] if against_controls else rows)
+
+    def draw() -> np.ndarray:
+        chosen = [
+            pool[rng.permuted(distinct_positions(rng, draws, many, len(pool)), axis=1)]
+            for pool, many in zip(pools, count.tolist(), strict=True)
+        ]
+        return np.concatenate(chosen, axis=1)
+
+    wells, n_sets = draw(), float("inf")
+    if not against_controls:
+        different = _all_differ(groups[wells])
+        share = float(different.mean())
+        if share > _RARE:
+            n_sets = share * min(prod(map(comb, map(len, pools), count.tolist())), _MANY_SETS)
+            wells = wells[different]
+            while len(wells) < draws:
+                more = draw()
+                wells = np.concatenate([wells, more[_all_differ(groups[more])]])
+            wells = wells[:draws]
+    added = own[0] if against_controls else own[0, :0]
+    return _Sets(places, np.array(list(members)), np.concatenate([own, wells]), added, n_sets)
+
+
+def _all_differ(labels: np.ndarray) -> np.ndarray:
+    return (np.diff(np.sort(labels, axis=1), axis=1) != 0).all(axis=1)
+
+
+def _scored(
+    units: np.ndarray, plates: np.ndarray, candidates: np.ndarray, drawn: Sequence[_Sets], within_plate: bool
+) -> list[np.ndarray]:
+    """Mean average precision of every set, float64 (s,) for each of ``drawn``; NaN where no well can be scored.
+
+    Block by block of the rows of a plate: all sets that have a well there are looked up in the
+    block's similarities, so that these are computed once, and n x n of them are never held.
+    """
+    numbers = harmonic(len(units))
+    totals = [np.zeros(len(sets.wells)) for sets in drawn]
+    queries = [np.zeros(len(sets.wells), dtype=np.int64) for sets in drawn]
+    for start, stop in _blocks(plates) if drawn else ():
+        plate = int(plates[start])
+        ranked = np.flatnonzero(candidates & (plates == plate)) if within_plate else np.flatnonzero(candidates)
+        lookups = sum(sets.wells.size * sets.places.plates.count(plate) for sets in drawn)
+        block = _Block(start, _similarity_levels(units, start, stop), ranked, lookups)
+        for sets, total, scored in zip(drawn, totals, queries, strict=True):
+            for place in np.flatnonzero(np.array(sets.places.plates) == plate).tolist():
+                here = (sets.wells[:, place] >= start) & (sets.wells[:, place] < stop)
+                precision = _precision(block, sets, here, place, within_plate, numbers)
+                if precision is not None:
+                    total[here] += precision
+                    scored[here] += 1
+    with np.errstate(invalid="ignore"):
+        return [total / scored for total, scored in zip(totals, queries, strict=True)]
+
+
+def _blocks(plates: np.ndarray) -> Iterator[tuple[int, int]]:
+    """First and last row of blocks of bounded size that lie on one plate."""
+    step = max(1, _BLOCK_CELLS // max(1, len(plates)))
+    bounds = [0, *(np.flatnonzero(np.diff(plates)) + 1).tolist(), len(plates)]
+    for first, last in pairwise(bounds):
+        for start in range(first, last, step):
+            yield start, min(start + step, last)
+
+
+def _similarity_levels(units: np.ndarray, start: int, stop: int) -> np.ndarray:
+    block = levels(units[start:stop] @ units.T)
+    block[:, ~units.any(axis=1)] = UNDEFINED
+    block[~units[start:stop].any(axis=1)] = UNDEFINED
+    block[np.arange(stop - start), np.arange(start, stop)] = _ITSELF
+    return block
+
+
+class _Block:
+    """Similarities of some rows (b, n) with all, and how many candidates are above and at each of them."""
+
+    def __init__(self, start: int, level: np.ndarray, candidates: np.ndarray, lookups: int) -> None:
+        self.start, self.level, self.n_candidates = start, level, len(candidates)
+        apart = _APART * np.arange(len(level))[:, None]
+        self._ranked = (np.sort(level[:, candidates], axis=1) + apart).ravel()
+        # All counts at once where the same ones would be searched for again and again.
+        self._counts = self._search(np.arange(len(level)), level) if lookups > level.size else None
+
+    def counts(self, row: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Candidates of rows (m,) of the block above and at their similarities with others (m, k)."""
+        if self._counts is None:
+            return self._search(row, self.level[row[:, None], others])
+        greater, equal = self._counts
+        return greater[row[:, None], others], equal[row[:, None], others]
+
+    def _search(self, row: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        key = level + _APART * row[:, None]
+        upto = np.searchsorted(self._ranked, key, "right")
+        return (row[:, None] + 1) * self.n_candidates - upto, upto - np.searchsorted(self._ranked, key, "left")
+
+
+def _precision(
+    block: _Block, sets: _Sets, here: np.ndarray, place: int, within_plate: bool, numbers: np.ndarray
+) -> np.ndarray | None:
+    """Average precision of the wells in one place of some of the sets; None without a positive or a negative."""
+    plates = np.array(sets.places.plates)
+    competes = plates == plates[place] if within_plate else np.ones(len(plates), dtype=bool)
+    is_positive = sets.places.positive[place]
+    n_added = int(competes.sum()) if len(sets.added) else 0
+    if not is_positive.any() or block.n_candidates + n_added <= competes.sum():
+        return None
+    wells = sets.wells[here]
+    row = wells[:, place] - block.start
+    level = block.level[row[:, None], wells]
+    positive = level[:, is_positive]
+    greater, equal = block.counts(row, wells[:, is_positive])
+    # The set's own wells are no negatives, and those that it displaced are.
+    for other in np.flatnonzero(competes).tolist():
+        greater -= level[:, [other]] > positive
+        equal -= level[:, [other]] == positive
+        if len(sets.added):
+            displaced = block.level[row, sets.added[other]][:, None]
+            greater += displaced > positive
+            equal += displaced == positive
+    above, tied = np.zeros_like(greater), np.zeros_like(greater)
+    for column in positive.T:
+        above += column[:, None] > positive
+        tied += column[:, None] == positive
+    # Each positive takes an equal part of what its block of ties adds up to.
+    rank = above + greater
+    summed = precision_in_block(tied.ravel(), equal.ravel(), above.ravel(), rank.ravel(), numbers)
+    return (summed.reshape(tied.shape) / tied).mean(axis=1)

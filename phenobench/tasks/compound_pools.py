@@ -1,0 +1,185 @@
+"""RxRx3-core's compound-gene protocol: a compound's active genes among genes that are drawn for it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field
+
+from phenobench.errors import InputError
+from phenobench.metrics.pairing import encode
+from phenobench.metrics.pools import pool_average_precision
+from phenobench.metrics.related import mean_of_related
+from phenobench.metrics.similarity import unit_rows
+from phenobench.profiles import ROLES, Profiles
+from phenobench.tasks.outcome import FEW_PERTURBATIONS, Inputs, Outcome, Score, consensus
+from phenobench.tasks.targets import perturbations
+
+_COLUMNS = ("treatment", "gene_symbol", "nM_value")
+# The scale of the published figure: the best of all concentrations.
+_BEST = "best dose"
+
+
+class Interactions(BaseModel):
+    """A CSV file of measured interactions, with the hash by which a result says what it rests on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: Path
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Pools(BaseModel):
+    """How the genes that a compound is ranked among are chosen.
+
+    Attributes:
+        active_nm: genes measured at or below are active.
+        excluded_nm: genes measured above ``active_nm`` and up to here take no part.
+        negatives_per_active: genes drawn for each active one.
+        least_negatives: genes drawn at least.
+        draws: how often they are drawn; a compound's score is the mean.
+        dose: the column of the concentration; a compound's best one counts.
+        interactions: the measured values; without a table a compound's targets are active.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    active_nm: float = Field(gt=0)
+    excluded_nm: float = Field(gt=0)
+    negatives_per_active: int = Field(ge=1)
+    least_negatives: int = Field(ge=1)
+    draws: int = Field(ge=1)
+    dose: str
+    interactions: Interactions | None = None
+
+
+def score_pools(profiles: Profiles, pools: Pools, inputs: Inputs) -> Outcome:
+    """Mean over compounds of the average precision of active genes by |cosine|, at the best dose and at each.
+
+    RxRx3-core (``efaar_benchmarking``, compound-gene notebook). Negatives are genes of the table that
+    were not measured as active, drawn by (seed, draw, compound), so that a compound's do not
+    depend on the others; ties count by their expectation.
+
+    Raises:
+        InputError: no gene, a table that cannot be used, or no compound with an active gene and enough others.
+    """
+    genes, symbols, doses = _rows(profiles, pools.dose)
+    truth = _measured(pools.interactions) if pools.interactions else _targets(profiles)
+    truth = truth[truth["gene"].isin(symbols)]
+    everything = np.array(sorted(truth["gene"].unique()), dtype=object)
+    place = {symbol: row for row, symbol in enumerate(symbols)}
+    measured = {name: group.groupby("gene")["nm"].min() for name, group in truth.groupby("compound")}
+    items = []
+    for compound in sorted(doses):
+        values = measured.get(compound, pd.Series(dtype=float))
+        active = sorted(values.index[values <= pools.active_nm])
+        excluded = values.index[values <= pools.excluded_nm]
+        others = everything[~np.isin(everything, excluded)]
+        n_negative = max(pools.negatives_per_active * len(active), pools.least_negatives)
+        if not active or len(others) < n_negative:
+            continue
+        labels, vectors = doses[compound]
+        cosines = np.abs(vectors @ genes.T)
+        cosines[~vectors.any(axis=1)] = np.nan
+        cosines[:, ~genes.any(axis=1)] = np.nan
+        actives, inactives = ([place[gene] for gene in names] for names in (active, others))
+        # The best dose of each gene, a NaN where no dose has one.
+        for label, row in [(_BEST, np.fmax.reduce(cosines, axis=0)), *zip(labels, cosines, strict=True)]:
+            drawn = [
+                _precision(row, actives, inactives, n_negative, [inputs.seed, draw, crc32(compound.encode())])
+                for draw in range(pools.draws)
+            ]
+            items.append((label, compound, active, len(active), n_negative, *np.mean(drawn, axis=0)))
+    columns = ["dose", "perturbation", "active", "n_active", "n_negative", "average_precision", "expected"]
+    table = pd.DataFrame(items, columns=columns)
+    if table.empty:
+        raise InputError(
+            f"no compound has an active gene and {pools.least_negatives} other genes of the table in this screen; "
+            "use the default variant, or name a table of interactions in the card"
+        )
+    skipped = len(doses) - table["perturbation"].nunique()
+    warnings = [f"{skipped} compounds have no active gene or too few others, and take no part"] if skipped else []
+    by_dose = [
+        _score(group, str(dose), inputs.seed) for dose, group in table.groupby("dose", sort=True) if dose != _BEST
+    ]
+    return Outcome(
+        scores=(_score(table[table["dose"] == _BEST], _BEST, inputs.seed),),
+        items=table,
+        map_rows="compounds by dose, and genes of the table of interactions",
+        map_n=sum(len(labels) for labels, _ in doses.values()) + len(everything),
+        secondary=tuple(by_dose) if len(by_dose) > 1 else (),
+        warnings=(*warnings, "negatives are genes that were not measured as active, drawn anew for each compound"),
+    )
+
+
+def _precision(
+    similarity: np.ndarray, active: list[int], others: list[int], n_negative: int, key: list[int]
+) -> tuple[float, float]:
+    drawn = np.random.default_rng(key).choice(others, n_negative, replace=False)
+    return pool_average_precision(similarity[[*active, *drawn]], np.arange(len(active) + n_negative) < len(active))
+
+
+def _rows(profiles: Profiles, dose: str) -> tuple[np.ndarray, list[str], dict[str, tuple[list[str], np.ndarray]]]:
+    """Unit rows of the genes, their symbols, and for each compound its doses and their unit rows."""
+    wells = profiles.select(profiles.treated & profiles.role("perturbation").notna().to_numpy())
+    gene = wells.metadata.get(ROLES["gene"], pd.Series(None, index=wells.metadata.index, dtype=object))
+    if gene.isna().all():
+        raise InputError(
+            "compound-gene needs perturbed genes beside the compounds; name their column, --column gene=NAME"
+        )
+    rows, symbols = consensus(wells.features, gene)
+    drugs = wells.select(gene.isna().to_numpy())
+    level = drugs.metadata.get(dose, pd.Series(["one dose"] * len(drugs)))
+    found = {}
+    for name, part in drugs.metadata.groupby(drugs.role("perturbation").astype(str).to_numpy(), sort=True):
+        at = part.index.to_numpy()
+        vectors, labels = consensus(drugs.features[at], level.iloc[at].astype(str).reset_index(drop=True))
+        found[str(name)] = (labels, unit_rows(vectors))
+    return unit_rows(rows), symbols, found
+
+
+def _targets(profiles: Profiles) -> pd.DataFrame:
+    """What the screen says its compounds target, as activities of 0 nM."""
+    rows = perturbations(profiles, "mean").metadata
+    listed = rows[rows["modality"] == "compounds"].explode("targets").dropna(subset=["targets"])
+    return pd.DataFrame({"compound": listed["perturbation"], "gene": listed["targets"], "nm": 0.0})
+
+
+def _measured(interactions: Interactions) -> pd.DataFrame:
+    path = interactions.path.expanduser()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); mend the card's path of interactions") from error
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != interactions.sha256:
+        raise InputError(f"{path} has the sha256 {digest} and the card another; name the file that the card means")
+    table = pd.read_csv(path)
+    missing = [name for name in _COLUMNS if name not in table]
+    if missing:
+        raise InputError(f"{path} has no column '{missing[0]}'; a table of interactions has {', '.join(_COLUMNS)}")
+    named = dict(zip(_COLUMNS, ("compound", "gene", "nm"), strict=True))
+    found: pd.DataFrame = table[list(_COLUMNS)].rename(columns=named).dropna()
+    return found.astype({"compound": str, "gene": str, "nm": float})
+
+
+def _score(items: pd.DataFrame, subset: str, seed: int) -> Score:
+    precision, expected = items["average_precision"].to_numpy(), items["expected"].to_numpy()
+    value = float(precision.mean())
+    low, high = mean_of_related(precision, np.asarray(encode(items["active"]).sets), seed)
+    return Score(
+        metric="mAP",
+        subset=subset,
+        value=value,
+        chance=float(expected.mean()),
+        ceiling=1.0,
+        ci_low=max(0.0, min(low, value)),
+        ci_high=min(1.0, max(high, value)),
+        n=len(items),
+        unit="perturbations",
+        too_few=len(items) < FEW_PERTURBATIONS,
+    )
