@@ -289,6 +289,8 @@ def embed(
     with run_progress() as watch:
         profiles = embed_images(request, out, watch)
     typer.echo(f"{len(profiles)} wells, {profiles.features.shape[1]} features in {out}")
+    for note in profiles.notes:
+        typer.echo(note)
 
 
 @app.command()

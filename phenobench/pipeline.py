@@ -33,7 +33,7 @@ from phenobench.results import (
     write_result,
 )
 from phenobench.screens import Screen, load_screen, screen_of
-from phenobench.sources import Embedded, embedded, embedding_key, image_model, sites_folder
+from phenobench.sources import Embedded, embedded, embedding_key, image_model, sites_folder, weights_notes
 from phenobench.tasks.outcome import Check, Inputs, Outcome
 from phenobench.texts import Texts, read_texts
 
@@ -144,7 +144,8 @@ def embed_images(request: Request, out: Path, watch: Watch = _UNWATCHED) -> Prof
     card = cards.model(request.models[0])
     adapter = image_model(card, screen, request)
     key = embedding_key(screen, card, adapter)
-    return embed(screen, adapter, out, key, watch.embedding, sites_folder(screen, adapter))
+    profiles = embed(screen, adapter, out, key, watch.embedding, sites_folder(screen, adapter))
+    return dataclasses.replace(profiles, notes=(*profiles.notes, *weights_notes(card, adapter)))
 
 
 def _screen(request: Request, cards: Cards) -> Screen:

@@ -130,13 +130,20 @@ def _from_images(
     folder = cache_dir() / "embeddings" / f"{card.id}-{key[:24]}"
     profiles = embed(screen, adapter, folder, key, progress, sites_folder(screen, adapter))
     info = _info(card.id, card, adapter.weights_kind, adapter.weights_sha256, profiles, adapter.precision)
-    if card.weights and adapter.weights_kind == "random":
-        note = f"{card.id}: random weights; fetch the published ones with `{fetch_command(card)}`"
-        profiles = replace(profiles, notes=(*profiles.notes, note))
+    if card.weights:
+        profiles = replace(profiles, notes=(*profiles.notes, *weights_notes(card, adapter)))
     rows = texts.rows if texts else None
     if texts and not texts.embedded and isinstance(adapter, TextAdapter):
         rows = embed_texts(adapter, texts, cache_dir())
     return Embedded(profiles, rows, info, control=False)
+
+
+def weights_notes(card: ModelCard, adapter: ImageAdapter) -> tuple[str, ...]:
+    """What a user of random weights should know."""
+    if adapter.weights_kind != "random":
+        return ()
+    better = f"fetch the published ones with `{fetch_command(card)}`" if card.weights else "it has learnt nothing"
+    return (f"{card.id}: random weights; {better}",)
 
 
 def image_model(card: ModelCard, screen: Screen, request: Request) -> ImageAdapter:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
+from phenobench.descriptions import Description
 from phenobench.errors import InputError
 from phenobench.profiles import ROLES, Profiles
 from phenobench.provenance import features_sha256, text_sha256
@@ -21,27 +22,6 @@ if TYPE_CHECKING:
 
 # A file with this column holds texts, any other holds embeddings of them.
 TEXT_COLUMN = "Metadata_Text"
-
-
-@dataclass(frozen=True)
-class Description:
-    """What a model may be told of a perturbation; a model makes its own prompt of it.
-
-    Attributes:
-        perturbation: as in the wells.
-        cell_type: such as "U2OS".
-        kind: of perturbation.
-        name: of the compound or the gene.
-        info: a compound's SMILES; of a guide its sequence or name.
-        text: what to say in place of a prompt.
-    """
-
-    perturbation: str
-    cell_type: str = ""
-    kind: Literal["compound", "crispr", "orf"] = "compound"
-    name: str = ""
-    info: str | None = None
-    text: str | None = None
 
 
 @dataclass(frozen=True, eq=False)

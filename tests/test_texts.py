@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from phenobench.descriptions import Description
 from phenobench.errors import InputError
 from phenobench.models.adapter import TextAdapter
 from phenobench.reading import Reading
 from phenobench.screens import load_screen
-from phenobench.texts import Description, embed_texts, from_descriptions, prompts, read_texts
+from phenobench.texts import embed_texts, from_descriptions, prompts, read_texts
 
 
 class Letters(TextAdapter):

@@ -6,17 +6,15 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 
 from phenobench.cards import ModelCard, SixteenBit
+from phenobench.descriptions import Description
 from phenobench.errors import InputError
 from phenobench.images import to_eight_bit
 from phenobench.results import WeightsKind
-
-if TYPE_CHECKING:
-    from phenobench.texts import Description
 
 
 class ImageAdapter(ABC):

@@ -41,7 +41,7 @@ from phenobench.provenance import text_sha256
 from phenobench.results import WeightsKind
 
 if TYPE_CHECKING:
-    from phenobench.texts import Description
+    from phenobench.descriptions import Description
 
 __all__ = ["CellClip", "crop_windows", "prompt"]
 

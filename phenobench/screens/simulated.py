@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
+from phenobench.descriptions import Description
 from phenobench.profiles import ROLES
 from phenobench.screens.optics import Optics
 from phenobench.screens.rendering import CHANNELS, PARAMETERS, render_field
-from phenobench.texts import Description
 
 _ROWS, _COLUMNS = 16, 24
 _CELL_TYPE = "U2OS"

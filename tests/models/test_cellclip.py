@@ -12,13 +12,13 @@ import torch
 from safetensors.torch import save_file
 
 from phenobench.cards import find
+from phenobench.descriptions import Description
 from phenobench.errors import InputError
 from phenobench.files import sha256_of
 from phenobench.models import load_model
 from phenobench.models.cellclip import CellClip
 from phenobench.models.cellclip_networks import CellClipNetwork, CellClipShape
 from phenobench.models.weights import skeleton, write_tensors
-from phenobench.texts import Description
 from tests.shared import shared
 from tests.tiny_cellclip import (
     JUMP,
