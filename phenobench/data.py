@@ -41,9 +41,10 @@ def get(name: str, accept: Sequence[str] = (), cards: Path | None = None) -> lis
     if name not in screens:
         raise unknown("data set", name, ["annotations", *screens, *found.models])
     from phenobench.screens.catalogue import ScreenCard, fetch
-    from phenobench.screens.paired import PairedCard
 
     if read_toml(screens[name])["kind"] == "profiles":
         return fetch(load(screens[name], ScreenCard))
+    from phenobench.screens.paired import PairedCard
+
     pair = load(screens[name], PairedCard)
     return [path for half in (pair.images, pair.texts) for path in fetch(load(screens[half], ScreenCard))]
