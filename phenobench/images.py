@@ -68,14 +68,16 @@ def to_eight_bit(images: np.ndarray, rule: SixteenBit) -> np.ndarray:
     Args:
         images: left as they are.
         rule: "full-range" divides by 257, float32, the same for all images; "brightest" takes, in each
-            field and channel, the smallest of the brightest 0.0028 % of pixels (at least one) for white:
-            uint8 value * 256 / white, cut at 255, as CellCLIP's preparation of Bray and JUMP does.
+            field and channel, the smallest of the brightest 0.0028 % of pixels for white: uint8
+            value * 256 / white, cut at 255, as CellCLIP's preparation of Bray and JUMP does. Where that
+            share is no pixel, below about 134 x 134 (no model here takes such fields), its slice is of
+            all pixels, so that the darkest is white; that is kept.
     """
     if rule == "full-range":
         return images / np.float32(257)
     n, c, height, width = images.shape
     flat = images.reshape(n, c, height * width)
-    brightest = max(1, round(height * width * _BRIGHTEST))
-    white = np.partition(flat, -brightest, axis=2)[..., -brightest].astype(np.float64)
+    place = -round(height * width * _BRIGHTEST)
+    white = np.partition(flat, place, axis=2)[..., place].astype(np.float64)
     scaled = flat * (256 / np.maximum(white, 1))[..., None]
     return np.minimum(scaled, 255).astype(np.uint8).reshape(images.shape)

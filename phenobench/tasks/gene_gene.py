@@ -160,9 +160,11 @@ def _carried(source: str, result: RelationshipRecall, labels: list[str]) -> list
     if not above > 0 or not found.share_without - result.chance < above / 2:
         return []
     hub = labels[found.hub].removeprefix("perturbation ")
+    partners = len(found.genes) - 1
+    pairs = f"the {found.n_pairs} pairs" if found.n_pairs > 1 else "the one pair"
     line = (
-        f"{source}: recall is {result.recall:.3f}, and {found.share_without:.3f} without the {found.n_pairs} pairs "
-        f"among {hub} and its {len(found.genes) - 1} annotated partners, one group that carries the score"
+        f"{source}: recall is {result.recall:.3f}, and {found.share_without:.3f} without {pairs} "
+        f"among {hub} and its {partners} annotated partner{'s' * (partners > 1)}, one group that carries the score"
     )
     return [line]
 
