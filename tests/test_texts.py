@@ -27,7 +27,7 @@ class Letters(TextAdapter):
         self.calls = 0
 
     def embed_crops(self, crops: np.ndarray, channels: Sequence[str]) -> np.ndarray:
-        raise NotImplementedError
+        return np.zeros((len(crops), 8), np.float32)
 
     def prompt(self, description: Description) -> str:
         return f"{description.kind} {description.name}"
