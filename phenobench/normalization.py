@@ -16,71 +16,21 @@ from typing import Any, Literal
 import numpy as np
 
 from phenobench.errors import InputError, unknown
+from phenobench.fitting import (
+    By,
+    Change,
+    Controls,
+    change_groups,
+    fit_groups,
+    mean_sd,
+    shift_and_scale,
+    spread,
+    varying,
+)
 from phenobench.profiles import Profiles
-
-By = Literal["plate", "batch"] | None
-Controls = Literal["negcon", "all"]
 
 # Makes the median absolute deviation estimate the standard deviation of a normal distribution.
 _MAD_TO_SD = 1.4826
-
-
-@dataclass(frozen=True)
-class _Fit:
-    """The groups a step is fitted in: for each, its rows and the rows it is fitted on."""
-
-    rows: list[np.ndarray]
-    fitted: list[np.ndarray]
-    record: dict[str, Any]
-
-
-def _fit_groups(profiles: Profiles, step: str, by: By, controls: Controls) -> _Fit:
-    codes, names = profiles.groups(by)
-    usable = np.ones(len(profiles), dtype=bool) if controls == "all" else profiles.negative_controls
-    if not usable.any():
-        raise InputError(
-            f"{step}: there is no negative control to fit on; name them with --negcon Column=Value "
-            "(or --label Column=Value:negcon), or use --normalization none"
-        )
-    counts = np.bincount(codes[usable], minlength=len(names))
-    if counts.min() < 2:
-        group = names[int(counts.argmin())]
-        raise InputError(
-            f"{step}: {group} has {counts.min()} negative controls and needs at least 2; name more with --negcon, "
-            "leave the wells out with --exclude, or use a normalization that is fitted on larger groups"
-        )
-    order = np.argsort(codes, kind="stable")
-    rows = np.split(order, np.cumsum(np.bincount(codes, minlength=len(names)))[:-1])
-    record = {
-        "step": step,
-        "fitted_on": "all wells" if controls == "all" else "negative controls",
-        "by": by or "all wells together",
-        "n_groups": len(names),
-        "n_fitted": int(counts.sum()),
-        "n_fitted_min": int(counts.min()),
-    }
-    return _Fit(rows, [index[usable[index]] for index in rows], record)
-
-
-def _shift_and_scale(
-    profiles: Profiles, fit: _Fit, statistics: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-) -> np.ndarray:
-    """(x - location) / scale within each group, float32 (n, d)."""
-    features = np.empty(profiles.features.shape, dtype=np.float32)
-    for rows, fitted in zip(fit.rows, fit.fitted, strict=True):
-        location, scale = statistics(profiles.features[fitted].astype(np.float64))
-        features[rows] = (profiles.features[rows] - location) / scale
-    return features
-
-
-def _varying(scale: np.ndarray, location: np.ndarray) -> np.ndarray:
-    """``scale`` with 1 where the controls do not vary beyond rounding (scikit-learn's convention)."""
-    return np.where(scale > 10 * np.finfo(np.float32).eps * np.abs(location), scale, 1.0)
-
-
-def _mean_sd(controls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    mean = controls.mean(axis=0)
-    return mean, _varying(controls.std(axis=0), mean)
 
 
 def center(profiles: Profiles, *, by: By = None, controls: Controls = "negcon") -> Profiles:
@@ -94,8 +44,10 @@ def center(profiles: Profiles, *, by: By = None, controls: Controls = "negcon") 
     Raises:
         InputError: no negative control, or fewer than two in a group.
     """
-    fit = _fit_groups(profiles, "center", by, controls)
-    return profiles.transformed(_shift_and_scale(profiles, fit, lambda c: (c.mean(axis=0), np.ones(1))), fit.record)
+    fit = fit_groups(profiles, "center", by, controls)
+    return profiles.transformed(
+        shift_and_scale(profiles, fit, lambda c: (c.mean(axis=0), np.ones(c.shape[1]))), fit.record
+    )
 
 
 def standardize(profiles: Profiles, *, by: By = None, controls: Controls = "negcon") -> Profiles:
@@ -103,8 +55,8 @@ def standardize(profiles: Profiles, *, by: By = None, controls: Controls = "negc
 
     Agrees with pycytominer 1.7.1 ``normalize(method="standardize")``. Arguments and errors as ``center``.
     """
-    fit = _fit_groups(profiles, "standardize", by, controls)
-    return profiles.transformed(_shift_and_scale(profiles, fit, _mean_sd), fit.record)
+    fit = fit_groups(profiles, "standardize", by, controls)
+    return profiles.transformed(shift_and_scale(profiles, fit, mean_sd), fit.record)
 
 
 def robust_standardize(profiles: Profiles, *, by: By = None, controls: Controls = "negcon") -> Profiles:
@@ -117,10 +69,10 @@ def robust_standardize(profiles: Profiles, *, by: By = None, controls: Controls 
 
     def median_mad(controls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         median = np.median(controls, axis=0)
-        return median, _varying(_MAD_TO_SD * np.median(np.abs(controls - median), axis=0), median)
+        return median, varying(_MAD_TO_SD * np.median(np.abs(controls - median), axis=0), median)
 
-    fit = _fit_groups(profiles, "robust_standardize", by, controls)
-    return profiles.transformed(_shift_and_scale(profiles, fit, median_mad), fit.record)
+    fit = fit_groups(profiles, "robust_standardize", by, controls)
+    return profiles.transformed(shift_and_scale(profiles, fit, median_mad), fit.record)
 
 
 def sphere(profiles: Profiles, *, by: By = None, controls: Controls = "negcon") -> Profiles:
@@ -136,29 +88,29 @@ def sphere(profiles: Profiles, *, by: By = None, controls: Controls = "negcon") 
     import pandas as pd
     from pycytominer.operations import Spherize
 
-    fit = _fit_groups(profiles, "sphere", by, controls)
+    fit = fit_groups(profiles, "sphere", by, controls)
     features, notes, ranks = np.empty(profiles.features.shape, dtype=np.float32), [], []
     for rows, fitted in zip(fit.rows, fit.fitted, strict=True):
         reference = profiles.features[fitted].astype(np.float64)
-        mean, scale = _mean_sd(reference)
+        mean, scale = mean_sd(reference)
         features[rows] = profiles.features[rows] - mean
-        varying = _spread(reference) > 0
-        rank = _rank(((reference - mean) / scale)[:, varying])
+        varied = spread(reference) > 0
+        rank = _rank(((reference - mean) / scale)[:, varied])
         ranks.append(rank)
         if not rank:
             continue
-        if rank < min(len(fitted) - 1, varying.sum()):
+        if rank < min(len(fitted) - 1, varied.sum()):
             raise InputError(
-                f"sphere: the {varying.sum()} features of {len(fitted)} controls span only {rank} dimensions, so "
+                f"sphere: the {varied.sum()} features of {len(fitted)} controls span only {rank} dimensions, so "
                 "some are copies or sums of others; drop those, or use --normalization tvn, which keeps what the "
                 "controls span"
             )
-        if len(fitted) <= varying.sum():
-            notes.append(_few_controls("sphere", len(fitted), int(varying.sum())))
+        if len(fitted) <= varied.sum():
+            notes.append(_few_controls("sphere", len(fitted), int(varied.sum())))
         engine = Spherize(method="ZCA-cor")
-        engine.fit(pd.DataFrame(reference[:, varying]))
-        whitened = engine.transform(pd.DataFrame(profiles.features[np.ix_(rows, varying)].astype(np.float64)))
-        features[np.ix_(rows, varying)] = np.asarray(whitened)
+        engine.fit(pd.DataFrame(reference[:, varied]))
+        whitened = engine.transform(pd.DataFrame(profiles.features[np.ix_(rows, varied)].astype(np.float64)))
+        features[np.ix_(rows, varied)] = np.asarray(whitened)
     record = {**fit.record, "method": "ZCA-cor", "rank_min": min(ranks)}
     return profiles.transformed(features, record, notes=notes)
 
@@ -170,14 +122,16 @@ def pca_center_scale(profiles: Profiles, *, by: By = "batch", controls: Controls
     Components beyond the numerical rank of the controls, which scaling would blow up, are dropped:
     none where there are more controls than features, as there. Arguments and errors as ``center``.
     """
-    pooled = _fit_groups(profiles, "pca", None, controls)
-    features = profiles.features.astype(np.float64)
-    rotated, components = _pca(features, pooled.fitted[0], _spread(features[pooled.fitted[0]]) > 0, full=False)
-    fit = _fit_groups(profiles, "pca_center_scale", by, controls)
+    pooled = fit_groups(profiles, "pca", None, controls)
+    reference = profiles.features[pooled.fitted[0]].astype(np.float64)
+    mean = reference.mean(axis=0)
+    axes, components = _principal_axes(reference - mean, spread(reference) > 0, full=False)
+    rotated = change_groups(profiles.features, pooled, axes.shape[1], lambda _: lambda block: (block - mean) @ axes)
+    fit = fit_groups(profiles, "pca_center_scale", by, controls)
     notes = [_few_controls("pca_center_scale", pooled.record["n_fitted"], profiles.features.shape[1])]
     names = tuple(f"PC{i + 1}" for i in range(components))
     turned = profiles.transformed(rotated, {**pooled.record, "components": components}, names, filter(None, notes))
-    return turned.transformed(_shift_and_scale(turned, fit, _mean_sd), fit.record)
+    return turned.transformed(shift_and_scale(turned, fit, mean_sd), fit.record)
 
 
 def tvn(
@@ -208,48 +162,74 @@ def tvn(
     """
     if ridge < 0:
         raise InputError(f"tvn: the ridge is {ridge}; give a value of at least 0")
-    pooled = _fit_groups(profiles, "tvn", None, "negcon")
-    groups = _fit_groups(profiles, "tvn", by, "negcon")
+    pooled = fit_groups(profiles, "tvn", None, "negcon")
+    groups = fit_groups(profiles, "tvn", by, "negcon")
     controls = pooled.fitted[0]
     # Double precision throughout: a covariance squares the condition number of the features.
-    features = profiles.features.astype(np.float64)
-    varying = _spread(features[controls]) > 0
-    mean, scale = _mean_sd(features[controls])
-    features, components = _pca((features - mean) / scale, controls, varying, full=rank == "full")
+    reference = profiles.features[controls].astype(np.float64)
+    varied = spread(reference) > 0
+    mean, scale = mean_sd(reference)
+    reference = (reference - mean) / scale
+    centre = reference.mean(axis=0)
+    reference -= centre
+    axes, components = _principal_axes(reference, varied, full=rank == "full")
     record = {**groups.record, "rank": rank, "ridge": ridge, "components": components, "n_features": len(mean)}
     notes = [_few_controls("tvn", len(controls), len(mean))]
     if not components:
         notes.append("tvn: the negative controls do not vary at all, so features were centred and nothing was whitened")
-        return profiles.transformed(features, record, profiles.feature_names, filter(None, notes))
-    mean, scale = _mean_sd(features[controls])
-    features = (features - mean) / scale
-    if by is not None:
-        for rows, fitted in zip(groups.rows, groups.fitted, strict=True):
-            covariance = np.atleast_2d(np.cov(features[fitted], rowvar=False)) + ridge * np.eye(components)
-            values, vectors = np.linalg.eigh(covariance)
-            if values[0] <= components * np.finfo(np.float64).eps * values[-1]:
-                raise InputError(
-                    f"tvn: {len(fitted)} controls in a {by} do not determine a covariance of {components} components "
-                    "without a ridge; give a ridge above 0"
-                )
-            features[rows] = features[rows] @ (vectors / np.sqrt(values)) @ vectors.T
+        centred = change_groups(profiles.features, pooled, len(mean), lambda _: lambda block: block - mean - centre)
+        return profiles.transformed(centred, record, profiles.feature_names, filter(None, notes))
+    reference = reference @ axes
+    turned_mean, turned_scale = mean_sd(reference)
+    reference = (reference - turned_mean) / turned_scale
+    # All up to here as one matrix, and below it what is subtracted after.
+    steps = np.vstack([axes / scale[:, None], centre @ axes + turned_mean]) / turned_scale
+
+    def change_of(fitted: np.ndarray) -> Change:
+        whole = steps
+        if by is not None:
+            fault = f"tvn: {len(fitted)} controls in a {by} do not determine"
+            whole = _whitened(steps, reference[np.searchsorted(controls, fitted)], ridge, fault)
+        return lambda block: (block - mean) @ whole[:-1] - whole[-1]
+
     names = tuple(f"PC{i + 1}" for i in range(components))
+    features = change_groups(profiles.features, groups, components, change_of)
     return profiles.transformed(features, record, names, filter(None, notes))
 
 
-def _pca(features: np.ndarray, controls: np.ndarray, varying: np.ndarray, *, full: bool) -> tuple[np.ndarray, int]:
-    """Rotate float64 (n, d) features to the principal components of their ``controls`` rows.
+def _whitened(rows: np.ndarray, controls: np.ndarray, ridge: float, fault: str) -> np.ndarray:
+    """``rows`` (r, k) times (cov + ridge I)^(-1/2), for the covariance of the ``controls`` (m, k), with ddof 1.
 
-    ``varying`` (d,) marks the features in which the controls differ by more than rounding. Returns
-    the rotated features and the number of components: where ``full``, d or the number of controls
-    if that is less (as scikit-learn's PCA), else the numerical rank of the controls; with rank 0
-    the features come back merely centred.
+    Where the controls are few, the covariance C has no more than m - 1 directions, and the power is known from
+    the m x m Gram matrix of the centred controls Y with eigenvalues s: with g(s) = 1 / (a b (a + b)), a = sqrt(ridge)
+    and b = sqrt(s + ridge), C + ridge I to the power -1/2 is I / a - Y' g(Y Y' / (m - 1)) Y / (m - 1).
     """
-    centred = features - features[controls].mean(axis=0)
-    if not varying.any():
-        return centred, features.shape[1] if full else 0
+    m, components = controls.shape
+    centred = controls - controls.mean(axis=0)
+    few = m <= components
+    values, vectors = np.linalg.eigh((centred @ centred.T if few else centred.T @ centred) / (m - 1))
+    values = np.maximum(values, 0.0) + ridge
+    smallest = ridge if few else values[0]
+    if smallest <= components * np.finfo(np.float64).eps * values[-1]:
+        raise InputError(f"{fault} a covariance of {components} components without a ridge; give a ridge above 0")
+    if not few:
+        return rows @ ((vectors / np.sqrt(values)) @ vectors.T)
+    a, b = np.sqrt(ridge), np.sqrt(values)
+    return rows / a - (rows @ centred.T) @ ((vectors / (a * b * (a + b) * (m - 1))) @ (vectors.T @ centred))
+
+
+def _principal_axes(controls: np.ndarray, varied: np.ndarray, *, full: bool) -> tuple[np.ndarray, int]:
+    """Principal axes of centred float64 controls (c, d) as columns (d, k), and their number k.
+
+    ``varied`` (d,) marks the features in which the controls differ by more than rounding. Where ``full``, k is d or
+    the number of controls if that is less (as scikit-learn's PCA), else the numerical rank of the controls; with
+    rank 0 there are no components, and the axes are those of the features.
+    """
+    d = controls.shape[1]
+    if not varied.any():
+        return np.eye(d), d if full else 0
     # The covariance route: d x d, whatever the number of controls.
-    reference = np.where(varying, centred[controls], 0.0)
+    reference = np.where(varied, controls, 0.0)
     values, vectors = np.linalg.eigh(reference.T @ reference)
     values, vectors = values[::-1], vectors[:, ::-1]
     # Features arrive as float32: what lies below their rounding is no variance.
@@ -257,13 +237,7 @@ def _pca(features: np.ndarray, controls: np.ndarray, varying: np.ndarray, *, ful
     kept = min(reference.shape) if full else int((values > floor).sum())
     # Fixed signs, so that the same features do not flip between machines.
     signs = np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(len(values))])
-    return centred @ (vectors * signs)[:, :kept], kept
-
-
-def _spread(features: np.ndarray) -> np.ndarray:
-    """Standard deviation by column (d,), 0 where it is rounding."""
-    mean, spread = features.mean(axis=0), features.std(axis=0)
-    return np.where(_varying(spread, mean) == spread, spread, 0.0)
+    return (vectors * signs)[:, :kept], kept
 
 
 def _rank(features: np.ndarray) -> int:

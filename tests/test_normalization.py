@@ -10,7 +10,9 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from scipy.linalg import fractional_matrix_power
 
+from phenobench import fitting
 from phenobench.errors import InputError
 from phenobench.normalization import (
     CHAINS,
@@ -253,6 +255,31 @@ def test_pca_center_scale_agrees_with_an_svd() -> None:
         fitted = rotated[rows & control]
         rotated[rows] = (rotated[rows] - fitted.mean(axis=0)) / fitted.std(axis=0)
     np.testing.assert_allclose(np.abs(got.features), np.abs(rotated), atol=1e-4)
+
+
+@pytest.mark.parametrize("n_controls", [3, 12, 16])
+def test_whitening_by_few_controls_is_that_of_their_covariance(n_controls: int) -> None:
+    # Two plates a batch: fewer controls than features in a batch, as many, and more.
+    profiles = screen(31, d=24, n_plates=12, n_controls=n_controls)
+    before, after = tvn(profiles, by=None), tvn(profiles, ridge=0.3)
+    components = after.features.shape[1]
+    for batch in range(6):
+        rows = (profiles.metadata["Metadata_Batch"] == batch).to_numpy()
+        features = before.features[rows].astype(np.float64)
+        covariance = np.cov(features[profiles.negative_controls[rows]], rowvar=False) + 0.3 * np.eye(components)
+        wanted = features @ fractional_matrix_power(covariance, -0.5)
+        np.testing.assert_allclose(after.features[rows], wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_blocks_do_not_matter(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    profiles = screen(32)
+    wanted = normalize(profiles, name)
+    monkeypatch.setattr(fitting, "_BLOCK_CELLS", 50)
+    monkeypatch.setattr(fitting, "_COLUMN_CELLS", 100)
+    got = normalize(profiles, name)
+    np.testing.assert_allclose(got.features, wanted.features, rtol=1e-6, atol=1e-6)
+    assert got.steps == wanted.steps
 
 
 # Treated wells

@@ -21,8 +21,9 @@ from phenobench.metrics.similarity import LEVELS, UNDEFINED, levels, unit_rows
 from phenobench.metrics.ties import harmonic, precision_in_block
 
 DRAWS, FEWEST_DRAWS = 4_999, 999
-# Beyond these no p-value is computed: rows, and similarities looked up (draws x wells x wells of a group, summed).
-MOST_ROWS, _MOST_CELLS = 20_000, 2**24
+# Beyond these no p-value is computed: rows (so many take a minute where all plates meet), and similarities looked up
+# (draws x wells x wells of a group, summed).
+MOST_ROWS, _MOST_CELLS = 50_000, 2**24
 # Cells of the similarity block held at a time: 2**22 in float64 are 32 MiB.
 _BLOCK_CELLS = 2**22
 # If a smaller share of draws has each well of another perturbation, any draw counts.
@@ -253,7 +254,10 @@ def _scored(
         plate = int(plates[start])
         ranked = np.flatnonzero(candidates & (plates == plate)) if within_plate else np.flatnonzero(candidates)
         lookups = sum(sets.wells.size * sets.places.plates.count(plate) for sets in drawn)
-        block = _Block(start, _similarity_levels(units, start, stop), ranked, lookups)
+        # Wells of plates that no set has together with this one, as in another batch, are not looked up.
+        met = {plate}.union(*(sets.places.plates for sets in drawn if plate in sets.places.plates))
+        others = np.flatnonzero(np.isin(plates, list(met))) if within_plate else np.arange(len(units))
+        block = _Block(units, start, stop, others, ranked, lookups)
         for sets, total, scored in zip(drawn, totals, queries, strict=True):
             for place in np.flatnonzero(np.array(sets.places.plates) == plate).tolist():
                 here = (sets.wells[:, place] >= start) & (sets.wells[:, place] < stop)
@@ -274,30 +278,42 @@ def _blocks(plates: np.ndarray) -> Iterator[tuple[int, int]]:
             yield start, min(start + step, last)
 
 
-def _similarity_levels(units: np.ndarray, start: int, stop: int) -> np.ndarray:
-    block = levels(units[start:stop] @ units.T)
-    block[:, ~units.any(axis=1)] = UNDEFINED
-    block[~units[start:stop].any(axis=1)] = UNDEFINED
-    block[np.arange(stop - start), np.arange(start, stop)] = _ITSELF
-    return block
-
-
 class _Block:
-    """Similarities of some rows (b, n) with all, and how many candidates are above and at each of them."""
+    """Similarities of some rows (b) with others, and how many candidates are above and at each of them."""
 
-    def __init__(self, start: int, level: np.ndarray, candidates: np.ndarray, lookups: int) -> None:
-        self.start, self.level, self.n_candidates = start, level, len(candidates)
-        apart = _APART * np.arange(len(level))[:, None]
-        self._ranked = (np.sort(level[:, candidates], axis=1) + apart).ravel()
+    def __init__(
+        self, units: np.ndarray, start: int, stop: int, others: np.ndarray, candidates: np.ndarray, lookups: int
+    ) -> None:
+        self.start, self.n_candidates = start, len(candidates)
+        self._column = np.full(len(units), -1)
+        self._column[others] = np.arange(len(others))
+        other_units = units if len(others) == len(units) else units[others]
+        self._level = levels(units[start:stop] @ other_units.T)
+        self._level[:, ~other_units.any(axis=1)] = UNDEFINED
+        self._level[~units[start:stop].any(axis=1)] = UNDEFINED
+        self._level[np.arange(stop - start), self._column[start:stop]] = _ITSELF
+        apart = _APART * np.arange(len(self._level))[:, None]
+        self._ranked = (np.sort(self._level[:, self._column[candidates]], axis=1) + apart).ravel()
         # All counts at once where the same ones would be searched for again and again.
-        self._counts = self._search(np.arange(len(level)), level) if lookups > level.size else None
+        at_once = lookups > self._level.size
+        self._counts = self._search(np.arange(len(self._level)), self._level) if at_once else None
+
+    def level(self, row: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Levels of rows (m,) of the block with others (m, k)."""
+        return self._level[row[:, None], self._column[others]]
 
     def counts(self, row: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Candidates of rows (m,) of the block above and at their similarities with others (m, k)."""
         if self._counts is None:
-            return self._search(row, self.level[row[:, None], others])
+            # Row by row, each of them is searched while it is in the cache.
+            order = np.argsort(row, kind="stable")
+            place = np.empty_like(order)
+            place[order] = np.arange(len(order))
+            greater, equal = self._search(row[order], self.level(row[order], others[order]))
+            return greater[place], equal[place]
         greater, equal = self._counts
-        return greater[row[:, None], others], equal[row[:, None], others]
+        columns = self._column[others]
+        return greater[row[:, None], columns], equal[row[:, None], columns]
 
     def _search(self, row: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         key = level + _APART * row[:, None]
@@ -317,7 +333,7 @@ def _precision(
         return None
     wells = sets.wells[here]
     row = wells[:, place] - block.start
-    level = block.level[row[:, None], wells]
+    level = block.level(row, wells)
     positive = level[:, is_positive]
     greater, equal = block.counts(row, wells[:, is_positive])
     # The set's own wells are no negatives, and those that it displaced are.
@@ -325,7 +341,7 @@ def _precision(
         greater -= level[:, [other]] > positive
         equal -= level[:, [other]] == positive
         if len(sets.added):
-            displaced = block.level[row, sets.added[other]][:, None]
+            displaced = block.level(row, np.full((len(row), 1), sets.added[other]))
             greater += displaced > positive
             equal += displaced == positive
     above, tied = np.zeros_like(greater), np.zeros_like(greater)

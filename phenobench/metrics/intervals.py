@@ -16,8 +16,9 @@ _NOTHING = 1e-20
 def bootstrap_mean(values: np.ndarray, seed: int) -> tuple[float, float]:
     """Interval for a mean of one value a perturbation, by resampling perturbations.
 
-    Percentiles of the bootstrap, expanded to the width that Student's t gives few perturbations
-    (Hesterberg 2015, section 5.3). It always contains the mean.
+    Percentiles of the bootstrap, corrected for bias and skewness (BCa: Efron 1987), which average precisions near
+    chance have, and expanded to the width that Student's t gives few perturbations (Hesterberg 2015, section 5.3).
+    It always contains the mean.
 
     Args:
         values: one value a perturbation (n,).
@@ -32,10 +33,60 @@ def bootstrap_mean(values: np.ndarray, seed: int) -> tuple[float, float]:
     for start in range(0, _RESAMPLES, step):
         size = min(step, _RESAMPLES - start)
         means[start : start + size] = values[rng.integers(0, n, (size, n))].mean(axis=1)
-    tail = stats.norm.cdf(np.sqrt(n / (n - 1)) * stats.t.ppf((1 - LEVEL) / 2, n - 1))
     mean = float(values.mean())
-    low, high = np.quantile(means, [tail, 1 - tail])
+    residuals = values - mean
+    if float(residuals @ residuals) <= _NOTHING * n:
+        return mean, mean
+    wide = np.sqrt(n / (n - 1)) * stats.t.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2], n - 1)
+    below = ((means < mean).sum() + (means <= mean).sum()) / (2 * _RESAMPLES)
+    bias = stats.norm.ppf(np.clip(below, 1 / _RESAMPLES, 1 - 1 / _RESAMPLES))
+    acceleration = (residuals**3).sum() / (6 * (residuals @ residuals) ** 1.5)
+    tails = stats.norm.cdf(bias + (bias + wide) / (1 - acceleration * (bias + wide)))
+    low, high = np.quantile(means, tails)
     return min(float(low), mean), max(float(high), mean)
+
+
+def share_of_hits(values: np.ndarray) -> tuple[float, float]:
+    """Interval for a mean of values from 0 to 1 that are nearly all one or the other, one a perturbation.
+
+    Wilson's at the number of trials of which a share would vary as much: resamples of nothing but zeros do not
+    vary, and a bootstrap of a few hits among many perturbations covers 60 %.
+
+    Args:
+        values: one value a perturbation (n,).
+    """
+    n, mean = len(values), float(values.mean())
+    if n < 2:
+        return (float("-inf"), float("inf"))
+    spread = float(((values - mean) ** 2).mean())
+    trials = n * mean * (1 - mean) / spread if spread > _NOTHING else n
+    return wilson(mean, trials, float(stats.t.ppf(0.5 + LEVEL / 2, n - 1)))
+
+
+def share_discovered(p_values: np.ndarray, rate: float, seed: int) -> tuple[float, float]:
+    """Interval for the share of perturbations that are discovered at a false discovery rate.
+
+    The threshold of Benjamini and Hochberg moves with the perturbations, so that discoveries come and go together:
+    resampling says to how many independent perturbations these amount, and Wilson's interval is taken there.
+
+    Args:
+        p_values: one a perturbation (n,).
+        rate: the false discovery rate.
+        seed: of the resamples.
+    """
+    n = len(p_values)
+    rng = np.random.default_rng([seed, n])
+    thresholds = rate * np.arange(1, n + 1) / n
+    found = np.empty(_RESAMPLES)
+    step = max(1, _BLOCK_CELLS // n)
+    for start in range(0, _RESAMPLES, step):
+        size = min(step, _RESAMPLES - start)
+        ordered = np.sort(p_values[rng.integers(0, n, (size, n))], axis=1)
+        found[start : start + size] = ((ordered < thresholds) * np.arange(1, n + 1)).max(axis=1) / n
+    discovered = ((np.sort(p_values) < thresholds) * np.arange(1, n + 1)).max() / n
+    independent = discovered * (1 - discovered) / n
+    effect = max(1.0, float(found.var()) / independent) if independent else 1.0
+    return wilson(float(discovered), n / effect)
 
 
 def median_interval(values: np.ndarray) -> tuple[float, float]:

@@ -11,8 +11,7 @@ from scipy.sparse.csgraph import connected_components
 
 from phenobench.metrics.intervals import LEVEL
 from phenobench.metrics.pools import precision_of_positives
-from phenobench.metrics.relationships import CosineMap, RelationshipRecall
-from phenobench.metrics.similarity import LEVELS
+from phenobench.metrics.relationships import CosineMap, LocatedPairs
 
 # A mean square residual below this is rounding.
 _NOTHING = 1e-20
@@ -35,23 +34,21 @@ class PairPrecision:
     interval: tuple[float, float]
 
 
-def pair_average_precision(cosines: CosineMap, recall: RelationshipRecall) -> PairPrecision:
+def pair_average_precision(cosines: CosineMap, pairs: LocatedPairs) -> PairPrecision:
     """Rank all n (n - 1) / 2 pairs of a map by cosine, the most alike first; annotated pairs are the positives.
 
     Args:
         cosines: the map.
-        recall: of the source in that map, with at least one pair.
+        pairs: of a source, located in that map; at least one.
     """
-    level = np.clip(np.rint(recall.cosines * LEVELS).astype(np.int64) + LEVELS, 0, 2 * LEVELS)
-    n_above = cosines.n_pairs - cosines.below[level + 1]
-    n_equal = cosines.below[level + 1] - cosines.below[level]
-    precision = precision_of_positives(level, n_above, n_equal)
-    nothing = np.zeros(recall.n_pairs)
+    n_above, n_equal = cosines.n_pairs - pairs.upto, pairs.upto - pairs.below
+    precision = precision_of_positives(pairs.level, n_above, n_equal)
+    nothing = np.zeros(len(pairs.rows))
     chance = float(precision_of_positives(nothing, nothing, nothing + cosines.n_pairs)[0])
     # Written as a difference from chance, so that an all-tied map is at chance to the last bit.
     value = chance + float(np.mean(precision - chance))
     rank = n_above + (n_equal + 1) / 2
-    low, high = _interval(value, precision, rank, recall.pairs)
+    low, high = _interval(value, precision, rank, pairs.rows)
     return PairPrecision(value, chance, precision, (min(low, value), max(high, value)))
 
 

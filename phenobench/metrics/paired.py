@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import stats
@@ -14,6 +16,8 @@ LEVEL = 0.95
 _RESAMPLES = 9_999
 # Resamples held at a time: 2**22 in int64 are 32 MiB.
 _BLOCK_CELLS = 2**22
+# Resamples of up to this many perturbations are remembered, a byte each: 40 MB for the last few numbers of them.
+_REMEMBERED = 1_000
 
 
 @dataclass(frozen=True)
@@ -56,19 +60,97 @@ def difference_of_means(first: np.ndarray, second: np.ndarray, seed: int) -> Dif
     n, value = len(change), float(change.mean())
     if n < 2:
         return Difference(value, float("-inf"), float("inf"), 1.0, n)
-    rng = np.random.default_rng([seed, n])
-    means = np.empty(_RESAMPLES)
-    step = max(1, _BLOCK_CELLS // n)
-    for start in range(0, _RESAMPLES, step):
-        size = min(step, _RESAMPLES - start)
-        means[start : start + size] = change[rng.integers(0, n, (size, n))].mean(axis=1)
+    means = np.concatenate([change[drawn].mean(axis=1) for drawn in _resamples(seed, n)])
     widening = np.sqrt(n / (n - 1))
     tail = stats.norm.cdf(widening * stats.t.ppf((1 - LEVEL) / 2, n - 1))
     low, high = np.quantile(means, [tail, 1 - tail])
     beyond = min((means <= TOLERANCE).sum(), (means >= -TOLERANCE).sum())
+    return Difference(value, min(float(low), value), max(float(high), value), float(_p_value(np.asarray(beyond), n)), n)
+
+
+def p_values_of_means(values: np.ndarray, pairs: np.ndarray, seed: int) -> np.ndarray:
+    """p-values of ``difference_of_means`` for many pairs of models at once, from the same resamples.
+
+    Where no resample lies beyond 0, see ``smaller_by_student``.
+
+    Args:
+        values: one row a model and one column a perturbation (k, n).
+        pairs: the two rows of each pair, integers (m, 2).
+        seed: of the resamples.
+
+    Returns:
+        float64 (m,), two-sided, above 0.
+    """
+    n = values.shape[1]
+    if n < 2 or not len(pairs):
+        return np.ones(len(pairs))
+    # Centred: the means of resamples then differ from 0 by no more than rounding where models do not differ at all.
+    centred = np.ascontiguousarray((values - values.mean(axis=0)).T, dtype=np.float64)
+    below, above = np.zeros(len(pairs), dtype=np.int64), np.zeros(len(pairs), dtype=np.int64)
+    for counts in _resample_counts(seed, n):
+        means = np.ascontiguousarray((counts.astype(np.float64) @ centred).T) / n
+        # One pair at a time stays in the processor's cache.
+        for pair, (one, other) in enumerate(pairs.tolist()):
+            change = means[one] - means[other]
+            below[pair] += np.count_nonzero(change <= TOLERANCE)
+            above[pair] += np.count_nonzero(change >= -TOLERANCE)
+    return smaller_by_student(_p_value(np.minimum(below, above), n), values[pairs[:, 0]] - values[pairs[:, 1]])
+
+
+def smaller_by_student(p_values: np.ndarray, changes: np.ndarray) -> np.ndarray:
+    """Student's p-value in place of the least that the resamples can say, where it is smaller.
+
+    Resamples cannot say less than 2 in 10,000, which no correction for a few hundred tests at once
+    survives. The variance is that under no difference, with the square of the mean in it: t then
+    stays below the root of n - 1, and few perturbations prove little however much they are alike.
+
+    Args:
+        p_values: of ``difference_of_means`` (m,).
+        changes: the differences that they are of, one row a p-value (m, n).
+
+    Returns:
+        float64 (m,).
+    """
+    n = changes.shape[1]
+    smaller = np.array(p_values, dtype=np.float64)
+    if n > 1:
+        # No resample beyond 0: then the changes are not all 0.
+        clear = smaller <= _p_value(np.zeros(1), n) * (1 + TOLERANCE)
+        own = changes[clear]
+        t = np.abs(own.sum(axis=1)) * np.sqrt((n - 1) / n / np.square(own).sum(axis=1))
+        smaller[clear] = np.minimum(smaller[clear], 2 * stats.t.sf(t, n - 1))
+    return smaller
+
+
+def _p_value(beyond: np.ndarray, n: int) -> np.ndarray:
+    """From the number of resampled differences beyond 0, on the side where they are fewer."""
     share = (beyond + 1.0) / (_RESAMPLES + 1.0)
-    p_value = 2 * stats.t.cdf(stats.norm.ppf(share) / widening, n - 1)
-    return Difference(value, min(float(low), value), max(float(high), value), min(1.0, float(p_value)), n)
+    return np.minimum(1.0, 2 * stats.t.cdf(stats.norm.ppf(share) / np.sqrt(n / (n - 1)), n - 1))
+
+
+def _resamples(seed: int, n: int) -> Iterator[np.ndarray]:
+    """Blocks of resamples of n perturbations, their places (rows, n); all blocks have 9,999 rows together."""
+    rng = np.random.default_rng([seed, n])
+    step = max(1, _BLOCK_CELLS // n)
+    for start in range(0, _RESAMPLES, step):
+        yield rng.integers(0, n, (min(step, _RESAMPLES - start), n))
+
+
+def _resample_counts(seed: int, n: int) -> Iterator[np.ndarray]:
+    """How often each perturbation is in each resample: blocks of uint8 (rows, n)."""
+    return iter(_remembered_counts(seed, n)) if n <= _REMEMBERED else map(_counts, _resamples(seed, n))
+
+
+@lru_cache(maxsize=4)
+def _remembered_counts(seed: int, n: int) -> tuple[np.ndarray, ...]:
+    return tuple(map(_counts, _resamples(seed, n)))
+
+
+def _counts(drawn: np.ndarray) -> np.ndarray:
+    rows, n = drawn.shape
+    places = (drawn + n * np.arange(rows)[:, None]).ravel()
+    # More than 255 of one perturbation in one resample: never, for n perturbations drawn n times (Poisson of mean 1).
+    return np.bincount(places, minlength=rows * n).astype(np.uint8).reshape(rows, n)
 
 
 def difference_of_pairs(first: np.ndarray, second: np.ndarray, pairs: np.ndarray) -> Difference:
@@ -93,17 +175,56 @@ def difference_of_pairs(first: np.ndarray, second: np.ndarray, pairs: np.ndarray
     if not change.any():
         return Difference(0.0, 0.0, 0.0, 1.0, m)
     residuals = change - value
-    own = float(residuals @ residuals)
-    degree = np.bincount(pairs.ravel())
-    genes = np.bincount(pairs.ravel(), weights=np.repeat(residuals, 2)) * m / np.maximum(m - degree, 1)
-    # Every pair's own square stands in the sums of both its genes, hence once too often. Few genes can by
-    # chance give next to nothing; half of independent pairs' variance is a floor that rarely binds otherwise.
-    together = max(float(genes @ genes) - own, own / 2)
-    # With the square of the mean, as under no difference: pairs that all change alike have no variance otherwise.
-    error = float(np.sqrt(together + m * value**2)) / m
-    freedom = (2.0 * m) ** 2 / float(degree @ degree) - 1
+    error = _error_of_pairs(residuals, _sums_by_gene(residuals, pairs), value)
+    freedom = _freedom(pairs)
     half = float(stats.t.ppf(0.5 + LEVEL / 2, freedom)) * error
     return Difference(value, value - half, value + half, float(2 * stats.t.sf(abs(value) / error, freedom)), m)
+
+
+def p_values_of_pairs(values: np.ndarray, pairs: np.ndarray, genes: np.ndarray) -> np.ndarray:
+    """p-values of ``difference_of_pairs`` for many pairs of models at once.
+
+    Args:
+        values: one row a model and one column a pair of genes (k, m).
+        pairs: the two rows of each pair of models, integers (p, 2).
+        genes: the two genes of each pair of genes, integers (m, 2).
+
+    Returns:
+        float64 (p,), two-sided, above 0.
+    """
+    means = values.mean(axis=1)
+    residuals = values - means[:, None]
+    sums = np.array([_sums_by_gene(row, genes) for row in residuals])
+    statistics = np.zeros(len(pairs))
+    for number, (one, other) in enumerate(pairs.tolist()):
+        if (values[one] != values[other]).any():
+            value = float(means[one] - means[other])
+            error = _error_of_pairs(residuals[one] - residuals[other], sums[one] - sums[other], value)
+            statistics[number] = abs(value) / error
+    return np.asarray(2 * stats.t.sf(statistics, _freedom(genes)))
+
+
+def _sums_by_gene(residuals: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Sums of the residuals of each gene's pairs, as of the mean without these pairs (the jackknife over genes)."""
+    m = len(residuals)
+    degree = np.bincount(pairs.ravel())
+    return np.asarray(np.bincount(pairs.ravel(), weights=np.repeat(residuals, 2)) * m / np.maximum(m - degree, 1))
+
+
+def _error_of_pairs(residuals: np.ndarray, by_gene: np.ndarray, value: float) -> float:
+    """The standard error of a mean difference, from its residuals and their sums by gene."""
+    m, own = len(residuals), float(residuals @ residuals)
+    # Every pair's own square stands in the sums of both its genes, hence once too often. Few genes can by
+    # chance give next to nothing; half of independent pairs' variance is a floor that rarely binds otherwise.
+    together = max(float(by_gene @ by_gene) - own, own / 2)
+    # With the square of the mean, as under no difference: pairs that all change alike have no variance otherwise.
+    return float(np.sqrt(together + m * value**2)) / m
+
+
+def _freedom(pairs: np.ndarray) -> float:
+    """Degrees of freedom: one less than the genes that would weigh as much if all had equally many pairs (Kish)."""
+    degree = np.bincount(pairs.ravel())
+    return float(pairs.size) ** 2 / float(degree @ degree) - 1
 
 
 def _change(first: np.ndarray, second: np.ndarray) -> np.ndarray:

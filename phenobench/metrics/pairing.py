@@ -10,6 +10,8 @@ import pandas as pd
 
 from phenobench.errors import InputError
 
+_SETS = (list, tuple, set, frozenset, np.ndarray)
+
 
 @dataclass(frozen=True, eq=False)
 class Labels:
@@ -31,10 +33,11 @@ def encode(column: pd.Series) -> Labels:
     Raises:
         InputError: some cells are lists and others are text.
     """
-    is_set = column.map(lambda cell: isinstance(cell, (list, tuple, set, frozenset, np.ndarray)))
-    if not is_set.any():
+    # The types first: they are soon listed, and most columns have no sets among them.
+    if not any(issubclass(kind, _SETS) for kind in set(map(type, column))):
         codes, found = pd.factorize(column)
         return Labels(np.where(codes < 0, -1 - np.arange(len(codes)), codes), list(found))
+    is_set = column.map(lambda cell: isinstance(cell, _SETS))
     if not (is_set | column.isna()).all():
         raise InputError(f"column '{column.name}' mixes lists of labels with single values; make every cell a list")
     # Sorted, so that the order of output rows does not depend on the hash seed of sets.
@@ -60,10 +63,13 @@ def group_codes(columns: Sequence[Labels], n: int) -> np.ndarray:
     """Rows with equal values in all single-label columns share a code (n,); negative where one is missing."""
     if not columns:
         return np.zeros(n, dtype=np.int64)
-    stacked = np.stack([column.codes for column in columns])
-    missing = (stacked < 0).any(axis=0)
-    _, codes = np.unique(stacked, axis=1, return_inverse=True)
-    return np.where(missing, -1 - np.arange(n), codes.reshape(-1))
+    codes = columns[0].codes
+    missing = codes < 0
+    for column in columns[1:]:
+        missing = missing | (column.codes < 0)
+        # Both factors are below n, so that their pair is one number; unique columns of a matrix are found slowly.
+        codes = pd.factorize(codes * np.int64(n) + column.codes)[0]
+    return np.where(missing, -1 - np.arange(n), codes)
 
 
 def differ(column: Labels, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -72,3 +78,10 @@ def differ(column: Labels, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
         shared = column.sets[rows].astype(np.float32) @ column.sets[others].astype(np.float32).T
         return shared == 0
     return column.codes[rows][:, None] != column.codes[others][None, :]
+
+
+def pairs_differ(column: Labels, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """``differ`` for pairs: rows (m,) with others (m,)."""
+    if column.sets is not None:
+        return ~(column.sets[rows] & column.sets[others]).any(axis=1)
+    return column.codes[rows] != column.codes[others]

@@ -2,42 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from phenobench.errors import InputError, unknown
-from phenobench.metrics.pairing import Labels, differ, encode, group_codes
-from phenobench.metrics.similarity import UNDEFINED, levels, unit_rows
+from phenobench.metrics.cosines import Cosines
+from phenobench.metrics.counting import Counts, count_negatives
+from phenobench.metrics.pair_rules import PairRules, Rule, pair_rules
+from phenobench.metrics.positives import Positives, positives
+from phenobench.metrics.threads import in_threads
 from phenobench.metrics.ties import expected_average_precision, harmonic, precision_in_block
 
 Ties = Literal["expected", "optimistic", "pessimistic"]
 TIES = ("expected", "optimistic", "pessimistic")
 Similarity = Literal["cosine", "abs_cosine"]
 SIMILARITIES = ("cosine", "abs_cosine")
-# Columns that all have to agree (or differ), or {"all": [...], "any": [...]} where one of the second is enough.
-Rule = Sequence[str] | Mapping[Literal["all", "any"], Sequence[str]]
 
-# Cells of the similarity block held at a time: 2**23 in float64 are 64 MiB.
-_BLOCK_CELLS = 2**23
-
-
-@dataclass(frozen=True)
-class _Rules:
-    """The columns of a protocol, those that all count and those of which any is enough; at most one is multi-label."""
-
-    pos_sameby: list[Labels]
-    pos_diffby: list[Labels]
-    neg_sameby: list[Labels]
-    neg_diffby: list[Labels]
-    any_pos_sameby: list[Labels]
-    any_pos_diffby: list[Labels]
-    any_neg_sameby: list[Labels]
-    any_neg_diffby: list[Labels]
-    multi: Labels | None
+# Positive pairs held at a time, and queries of a task: enough to make its candidates' rows worth gathering.
+_MOST_PAIRS, _TASK_QUERIES = 2**21, 2**10
 
 
 def average_precision(
@@ -88,26 +74,22 @@ def average_precision(
         raise unknown("tie rule", ties, TIES)
     if similarity not in SIMILARITIES:
         raise unknown("similarity", similarity, SIMILARITIES)
-    absolute = similarity == "abs_cosine"
-    units = unit_rows(features)
-    if len(units) != len(metadata):
-        raise InputError(f"{len(units)} rows of features for {len(metadata)} rows of metadata; give one each")
-    rules = _rules(metadata, pos_sameby, pos_diffby, neg_sameby, neg_diffby)
-    query, label = _queries(rules, len(metadata))
+    if len(features) != len(metadata):
+        raise InputError(f"{len(features)} rows of features for {len(metadata)} rows of metadata; give one each")
+    rules = pair_rules(metadata, pos_sameby, pos_diffby, neg_sameby, neg_diffby)
+    most = int(np.unique(rules.negative_codes, return_counts=True)[1].max(initial=0))
+    cosines = Cosines.of(features, n_candidates=most, absolute=similarity == "abs_cosine")
+    query, label = rules.queries()
     n_positive = np.zeros(len(query), dtype=np.int64)
     n_negative = np.zeros(len(query), dtype=np.int64)
     precision = np.full(len(query), np.nan)
     numbers = harmonic(len(metadata))
-    negative_codes = group_codes([c for c in rules.neg_sameby if c.sets is None], len(metadata))
-    for block, candidates in _blocks(query, negative_codes):
-        rows = query[block]
-        own = None if label is None else label[block]
-        pair_query, pair_other, pair_level = _positives(units, rules, rows, own, absolute)
-        ranked, count = _negatives(units, rules, rows, candidates, pair_query, pair_other, absolute)
-        n_positive[block] = np.bincount(pair_query, minlength=len(rows))
-        n_negative[block] = count
-        greater, equal = _counts(ranked, pair_query, pair_level)
-        precision[block] = _precision(pair_query, pair_level, greater, equal, len(rows), ties, numbers)
+    for some in _shares(rules, query):
+        pairs = positives(cosines, rules, query[some], None if label is None else label[some])
+        counts = _counts(cosines, rules, query[some], pairs)
+        n_positive[some] = np.diff(pairs.start)
+        n_negative[some] = counts.negatives
+        precision[some] = _precision(pairs, counts, ties, numbers)
     precision[(n_positive == 0) | (n_negative == 0)] = np.nan
     expected = expected_average_precision(n_positive, n_positive + n_negative)
     table = {
@@ -122,165 +104,53 @@ def average_precision(
     return pd.DataFrame(table, index=metadata.index[query])
 
 
-def _rules(metadata: pd.DataFrame, *rules: Rule) -> _Rules:
-    split = [rule if isinstance(rule, Mapping) else {"all": rule} for rule in rules]
-    for rule in split:
-        if not set(rule) <= {"all", "any"} or len(rule.get("any", ())) == 1:
-            raise InputError(f"the rule {dict(rule)} is not understood; give 'all', and 'any' with two columns or more")
-    columns = [rule.get(key, ()) for key in ("all", "any") for rule in split]
-    wanted = list(dict.fromkeys(name for names in columns for name in names))
-    for name in wanted:
-        if name not in metadata:
-            raise unknown("column", name, map(str, metadata.columns))
-    encoded = {name: encode(metadata[name]) for name in wanted}
-    multi = [name for name in wanted if encoded[name].sets is not None]
-    if len(multi) > 1:
-        raise InputError(
-            f"columns {', '.join(multi)} all hold lists of labels; only one multi-label column is supported"
+def _shares(rules: PairRules, query: np.ndarray) -> Iterator[np.ndarray]:
+    """Queries in shares of a bounded number of positive pairs, those with the same candidates next to each other."""
+    order = np.lexsort((rules.positive_codes[query], rules.negative_codes[query]))
+    cost = rules.most_positives(query)[order]
+    share = np.cumsum(cost) // _MOST_PAIRS
+    return (part for part in np.split(order, np.flatnonzero(np.diff(share)) + 1) if len(part))
+
+
+def _counts(cosines: Cosines, rules: PairRules, rows: np.ndarray, pairs: Positives) -> Counts:
+    """Negatives of queries that are in order of their candidates."""
+    codes = rules.negative_codes[rows]
+    bounds = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(rows)]
+    members = np.argsort(rules.negative_codes, kind="stable")
+    of_code = rules.negative_codes[members]
+    tasks = [
+        (start, min(start + _TASK_QUERIES, last))
+        for first, last in pairwise(bounds)
+        for start in range(first, last, _TASK_QUERIES)
+    ]
+
+    def count(task: tuple[int, int]) -> Counts:
+        start, stop = task
+        first, last = np.searchsorted(of_code, codes[start], "left"), np.searchsorted(of_code, codes[start], "right")
+        return count_negatives(cosines, rules, rows[start:stop], pairs.of(start, stop), members[first:last])
+
+    found = in_threads(count, tasks)
+    return Counts(
+        *(
+            np.concatenate([getattr(part, name) for part in found] or [np.zeros(0, dtype=np.int64)])
+            for name in ("greater", "equal", "negatives")
         )
-    pos_same, pos_diff, neg_same, neg_diff, *some = ([encoded[name] for name in names] for names in columns)
-    found = encoded[multi[0]] if multi else None
-    return _Rules(pos_same, pos_diff, neg_same, neg_diff, some[0], some[1], some[2], some[3], found)
+    )
 
 
-def _queries(rules: _Rules, n: int) -> tuple[np.ndarray, np.ndarray | None]:
-    """The row of each query, and its label where queries are row-label pairs."""
-    if rules.multi is None or rules.multi.sets is None or rules.multi not in rules.pos_sameby:
-        return np.arange(n), None
-    query, label = np.nonzero(rules.multi.sets)
-    return query, label
-
-
-def _blocks(query: np.ndarray, codes: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Queries that share their negative candidates, in blocks of bounded size, with those candidates."""
-    order = np.argsort(codes[query], kind="stable")
-    members = np.argsort(codes, kind="stable")
-    sorted_codes = codes[members]
-    boundaries = np.flatnonzero(np.diff(codes[query][order])) + 1
-    for group in np.split(order, boundaries):
-        if not len(group):
-            continue
-        code = codes[query[group[0]]]
-        first, last = np.searchsorted(sorted_codes, code, "left"), np.searchsorted(sorted_codes, code, "right")
-        candidates = np.sort(members[first:last])
-        step = max(1, _BLOCK_CELLS // max(1, len(candidates)))
-        for start in range(0, len(group), step):
-            yield group[start : start + step], candidates
-
-
-def _positives(
-    units: np.ndarray, rules: _Rules, rows: np.ndarray, label: np.ndarray | None, absolute: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All (query, positive) pairs of a block: the query's position in it, the positive's row, and the pair's level."""
-    if label is not None and rules.multi is not None and rules.multi.sets is not None:
-        first, other = np.nonzero(rules.multi.sets.T[label])
-        single = [column for column in rules.pos_sameby if column.sets is None]
-        codes = group_codes(single, len(units))
-        same = codes[rows[first]] == codes[other]
-        first, other = first[same], other[same]
-    elif rules.any_pos_sameby and not rules.pos_sameby:
-        first, other = np.nonzero(~_all_differ(rules.any_pos_sameby, rows, np.arange(len(units))))
-    else:
-        codes = group_codes(rules.pos_sameby, len(units))
-        order = np.argsort(codes, kind="stable")
-        start = np.searchsorted(codes[order], codes[rows], "left")
-        size = np.searchsorted(codes[order], codes[rows], "right") - start
-        first = np.repeat(np.arange(len(rows)), size)
-        within = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
-        other = order[np.repeat(start, size) + within]
-    keep = rows[first] != other
-    for column in rules.pos_diffby:
-        keep &= _pairs_differ(column, rows[first], other)
-    if rules.any_pos_sameby and rules.pos_sameby:
-        keep &= ~np.all([_pairs_differ(column, rows[first], other) for column in rules.any_pos_sameby], axis=0)
-    if rules.any_pos_diffby:
-        keep &= np.any([_pairs_differ(column, rows[first], other) for column in rules.any_pos_diffby], axis=0)
-    first, other = first[keep], other[keep]
-    level = np.empty(len(first), dtype=np.float32)
-    step = max(1, _BLOCK_CELLS // max(1, units.shape[1]))
-    for begin in range(0, len(first), step):
-        part = slice(begin, begin + step)
-        a, b = units[rows[first[part]]], units[other[part]]
-        cosine = np.einsum("ij,ij->i", a, b)
-        defined = a.any(axis=1) & b.any(axis=1)
-        level[part] = np.where(defined, levels(np.abs(cosine) if absolute else cosine), UNDEFINED)
-    return first, other, level
-
-
-def _all_differ(columns: list[Labels], rows: np.ndarray, others: np.ndarray) -> np.ndarray:
-    return np.all([differ(column, rows, others) for column in columns], axis=0)
-
-
-def _pairs_differ(column: Labels, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
-    if column.sets is not None:
-        return ~(column.sets[rows] & column.sets[others]).any(axis=1)
-    return column.codes[rows] != column.codes[others]
-
-
-def _negatives(
-    units: np.ndarray,
-    rules: _Rules,
-    rows: np.ndarray,
-    candidates: np.ndarray,
-    positive_of: np.ndarray,
-    positive: np.ndarray,
-    absolute: bool,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Levels of each query's negatives in ascending order (r, c), others as -inf in front, and their number."""
-    ranked = levels(units[rows] @ units[candidates].T)
-    if absolute:
-        np.abs(ranked, out=ranked)
-    ranked[:, ~units[candidates].any(axis=1)] = UNDEFINED
-    ranked[~units[rows].any(axis=1)] = UNDEFINED
-    negative = rows[:, None] != candidates[None, :]
-    for column in rules.neg_sameby:
-        if column.sets is not None:
-            negative &= ~differ(column, rows, candidates)
-    for column in rules.neg_diffby:
-        negative &= differ(column, rows, candidates)
-    if rules.any_neg_sameby:
-        negative &= ~_all_differ(rules.any_neg_sameby, rows, candidates)
-    if rules.any_neg_diffby:
-        negative &= np.any([differ(column, rows, candidates) for column in rules.any_neg_diffby], axis=0)
-    # Rules such as pos_sameby=["a"], neg_diffby=["b"] let a pair be both; it then counts as positive only.
-    place = np.minimum(candidates.searchsorted(positive), len(candidates) - 1)
-    both = candidates[place] == positive
-    negative[positive_of[both], place[both]] = False
-    ranked[~negative] = -np.inf
-    ranked.sort(axis=1)
-    return ranked, negative.sum(axis=1)
-
-
-def _counts(ranked: np.ndarray, query: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each positive pair, the query's negatives with a greater and with an equal level."""
-    below, upto = np.empty(len(query), dtype=np.int64), np.empty(len(query), dtype=np.int64)
-    ends = np.cumsum(np.bincount(query, minlength=len(ranked)))
-    for row, (start, end) in enumerate(zip(ends - np.diff(ends, prepend=0), ends, strict=True)):
-        below[start:end] = ranked[row].searchsorted(level[start:end], "left")
-        upto[start:end] = ranked[row].searchsorted(level[start:end], "right")
-    return ranked.shape[1] - upto, upto - below
-
-
-def _precision(
-    query: np.ndarray,
-    level: np.ndarray,
-    greater: np.ndarray,
-    equal: np.ndarray,
-    n_queries: int,
-    ties: Ties,
-    numbers: np.ndarray,
-) -> np.ndarray:
-    """Average precision of each query (n_queries,) from its positives' counts of negatives."""
-    order = np.lexsort((-level, query))
-    query, level, greater, equal = query[order], level[order], greater[order], equal[order]
-    n_positive = np.bincount(query, minlength=n_queries)
-    place = np.arange(len(query)) - (np.cumsum(n_positive) - n_positive)[query]
+def _precision(pairs: Positives, counts: Counts, ties: Ties, numbers: np.ndarray) -> np.ndarray:
+    """Average precision of each query (q,) from its positives' counts of negatives."""
+    query, start, greater = pairs.query, pairs.start, counts.greater
+    n_positive = np.diff(start)
+    place = np.arange(len(query)) - start[query]
     if ties == "expected":
-        start = np.flatnonzero(np.diff(query, prepend=-1).astype(bool) | np.diff(level, prepend=np.inf).astype(bool))
-        size = np.diff(start, append=len(query))
-        total = precision_in_block(size, equal[start], place[start], place[start] + greater[start], numbers)
-        summed = np.bincount(query[start], weights=total, minlength=n_queries)
+        new = np.diff(query, prepend=-1).astype(bool) | np.diff(pairs.level, prepend=np.inf).astype(bool)
+        first = np.flatnonzero(new)
+        size = np.diff(first, append=len(query))
+        rank = place[first] + greater[first]
+        total = precision_in_block(size, counts.equal[first], place[first], rank, numbers)
+        summed = np.bincount(query[first], weights=total, minlength=len(n_positive))
     else:
-        rank = place + 1 + greater + (equal if ties == "pessimistic" else 0)
-        summed = np.bincount(query, weights=(place + 1) / rank, minlength=n_queries)
-    return np.divide(summed, n_positive, out=np.full(n_queries, np.nan), where=n_positive > 0)
+        rank = place + 1 + greater + (counts.equal if ties == "pessimistic" else 0)
+        summed = np.bincount(query, weights=(place + 1) / rank, minlength=len(n_positive))
+    return np.divide(summed, n_positive, out=np.full(len(n_positive), np.nan), where=n_positive > 0)

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from phenobench.errors import InputError
-from phenobench.metrics.similarity import UNDEFINED, levels, unit_rows
+from phenobench.metrics.candidates import count_candidates
+from phenobench.metrics.similarity import levels, unit_rows
 from phenobench.metrics.ties import first_rank, first_reciprocal, hit_probability
 
 _BLOCK_CELLS = 2**23
@@ -102,8 +103,13 @@ def cross_modal_recall(
         raise InputError(
             "images and texts have no label in common; check which column is the perturbation on each side"
         )
-    to_text = _image_to_text(image_units, text_units[first], correct, ks)
-    return CrossModalRecall(to_text, _text_to_image(text_units[first], image_units, correct, first, ks))
+    found = count_candidates(image_units, text_units[first], correct)
+    queries, known = np.flatnonzero(correct >= 0), np.flatnonzero(found.n_correct)
+    one = np.ones(len(queries), dtype=np.int64)
+    better, tied = found.texts_above[queries], found.texts_at[queries]
+    to_text = _direction(ks, better, one, tied, one, len(first), queries)
+    counts = (found.images_above[known], found.correct_at[known], found.images_at[known], found.n_correct[known])
+    return CrossModalRecall(to_text, _direction(ks, *counts, len(image_units), first[known]))
 
 
 def diagonal_recall(images: np.ndarray, texts: np.ndarray, *, ks: Sequence[int] = (1, 5, 10)) -> CrossModalRecall:
@@ -138,45 +144,6 @@ def _diagonal(queries: np.ndarray, candidates: np.ndarray, ks: Sequence[int]) ->
         tied[start : start + step] = (block == own).sum(axis=1) - 1
     one = np.ones(n, dtype=np.int64)
     return _direction(ks, better, one, tied, one, n, np.arange(n))
-
-
-def _similarity_levels(queries: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-    block = levels(queries @ candidates.T)
-    block[:, ~candidates.any(axis=1)] = UNDEFINED
-    block[~queries.any(axis=1)] = UNDEFINED
-    return block
-
-
-def _image_to_text(images: np.ndarray, texts: np.ndarray, correct: np.ndarray, ks: Sequence[int]) -> Direction:
-    queries = np.flatnonzero(correct >= 0)
-    better, tied = np.empty(len(queries), dtype=np.int64), np.empty(len(queries), dtype=np.int64)
-    step = max(1, _BLOCK_CELLS // len(texts))
-    for start in range(0, len(queries), step):
-        rows = queries[start : start + step]
-        block = _similarity_levels(images[rows], texts)
-        own = block[np.arange(len(rows)), correct[rows]][:, None]
-        better[start : start + step] = (block > own).sum(axis=1)
-        tied[start : start + step] = (block == own).sum(axis=1) - 1
-    one = np.ones(len(queries), dtype=np.int64)
-    return _direction(ks, better, one, tied, one, len(texts), queries)
-
-
-def _text_to_image(
-    texts: np.ndarray, images: np.ndarray, correct: np.ndarray, first: np.ndarray, ks: Sequence[int]
-) -> Direction:
-    n_correct = np.bincount(correct[correct >= 0], minlength=len(texts))
-    queries = np.flatnonzero(n_correct)
-    better, right, wrong = (np.empty(len(queries), dtype=np.int64) for _ in range(3))
-    step = max(1, _BLOCK_CELLS // len(images))
-    for start in range(0, len(queries), step):
-        rows = queries[start : start + step]
-        block = _similarity_levels(texts[rows], images)
-        own = correct[None, :] == rows[:, None]
-        best = np.where(own, block, -np.inf).max(axis=1, keepdims=True)
-        better[start : start + step] = (block > best).sum(axis=1)
-        right[start : start + step] = ((block == best) & own).sum(axis=1)
-        wrong[start : start + step] = ((block == best) & ~own).sum(axis=1)
-    return _direction(ks, better, right, wrong, n_correct[queries], len(images), first[queries])
 
 
 def _direction(

@@ -11,6 +11,8 @@ from phenobench.errors import InputError
 NULL_SIZE = 10_000
 # Statistics closer than this are equal: sums of reciprocals in another order differ in their last bits.
 TOLERANCE = 1e-9
+# Up to so many positions a sample are compared with each other; for more, a table of places that are taken is faster.
+_FEW = 64
 # Cells of the table of places that are taken, held at a time.
 _BLOCK_CELLS = 2**22
 
@@ -21,7 +23,12 @@ def distinct_positions(rng: np.random.Generator, size: int, count: int, total: i
     Floyd's algorithm (Bentley and Floyd 1987), all samples at once: it draws ``count`` numbers a
     sample and never a list of ``total``. Each sample is a uniform set; its order is not random.
     """
-    picked = np.stack([rng.integers(0, last, size, dtype=np.int32, endpoint=True) for last in _lasts(count, total)], 1)
+    drawn = np.stack([rng.integers(0, last, size, dtype=np.int32, endpoint=True) for last in _lasts(count, total)])
+    if count <= _FEW:
+        for column, last in enumerate(_lasts(count, total)):
+            drawn[column, (drawn[:column] == drawn[column]).any(axis=0)] = last
+        return np.ascontiguousarray(drawn.T)
+    picked = np.ascontiguousarray(drawn.T)
     step = max(1, _BLOCK_CELLS // total)
     for start in range(0, size, step):
         block = picked[start : start + step]

@@ -17,6 +17,7 @@ LEVELS = 2**22
 RESOLUTION = 1 / LEVELS
 # The level of an undefined cosine (a zero vector): below every defined one, the worst rank.
 UNDEFINED = -2 * LEVELS
+_ROWS_AT_ONCE = 1024
 
 
 def unit_rows(features: np.ndarray) -> np.ndarray:
@@ -25,19 +26,25 @@ def unit_rows(features: np.ndarray) -> np.ndarray:
     Raises:
         InputError: not a matrix, or a value is NaN or infinite.
     """
-    rows = np.asarray(features, dtype=np.float64)
+    rows = np.array(features, dtype=np.float64)
     if rows.ndim != 2:
         raise InputError(f"features have {rows.ndim} dimensions; give a matrix with one row a profile")
-    if not np.isfinite(rows).all():
-        row, column = np.argwhere(~np.isfinite(rows))[0]
-        raise InputError(f"feature {column} of row {row} is NaN or infinite; remove or impute it before scoring")
-    # Scaling by the largest entry first keeps the squares of very large or small values finite.
-    largest = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
-    rows = np.divide(rows, largest, out=np.zeros_like(rows), where=largest > 0)
-    length = np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
-    return np.divide(rows, length, out=rows, where=length > 0)
+    for start in range(0, len(rows), _ROWS_AT_ONCE):
+        part = rows[start : start + _ROWS_AT_ONCE]
+        if not np.isfinite(part).all():
+            row, column = np.argwhere(~np.isfinite(part))[0]
+            raise InputError(
+                f"feature {column} of row {start + row} is NaN or infinite; remove or impute it before scoring"
+            )
+        # Scaling by the largest entry first keeps the squares of very large or small values finite.
+        largest = np.abs(part).max(axis=1, keepdims=True, initial=0.0)
+        np.divide(part, largest, out=part, where=largest > 0)
+        length = np.sqrt(np.einsum("ij,ij->i", part, part))[:, None]
+        np.divide(part, length, out=part, where=length > 0)
+    return rows
 
 
 def levels(cosines: np.ndarray) -> np.ndarray:
     """Cosines rounded to integer levels; float32 holds them exactly and sorts fastest."""
-    return np.rint(cosines * LEVELS).astype(np.float32)
+    scaled = np.asarray(cosines * LEVELS)
+    return np.rint(scaled, out=scaled).astype(np.float32)

@@ -13,7 +13,8 @@ from phenobench.errors import InputError
 from phenobench.metrics.influence import most_influential_group
 from phenobench.metrics.intervals import proportion_of_pairs
 from phenobench.metrics.pair_precision import PairPrecision, pair_average_precision
-from phenobench.metrics.relationships import RelationshipRecall, cosine_map, recall_in_map
+from phenobench.metrics.relationships import RelationshipRecall, cosine_map, locate, recall_in_map
+from phenobench.metrics.similarity import LEVELS
 from phenobench.profiles import Profiles
 from phenobench.tasks.outcome import FEW_PAIRS, Check, Inputs, Outcome, Score, consensus
 
@@ -55,15 +56,16 @@ def score(profiles: Profiles, protocol: Protocol, inputs: Inputs) -> Outcome:
     scores, secondary, items, skipped = [], [], [], dict(inputs.skipped)
     warnings = []
     for source, pairs in sorted(inputs.pairs.items()):
-        result = recall_in_map(cosines, pairs, tails=protocol.tails, ties=protocol.ties)
+        found = locate(cosines, pairs)
+        result = recall_in_map(cosines, found, tails=protocol.tails, ties=protocol.ties)
         if not result.n_pairs:
             skipped[source] = "no annotated pair has both genes in this screen"
             continue
         scores.append(_score("recall", source, result))
         for width in protocol.widths:
-            other = recall_in_map(cosines, pairs, tails=(width, 1 - width), ties=protocol.ties)
+            other = recall_in_map(cosines, found, tails=(width, 1 - width), ties=protocol.ties)
             secondary.append(_score(f"recall {100 * width:g} %", source, other))
-        precision = pair_average_precision(cosines, result)
+        precision = pair_average_precision(cosines, found)
         secondary.append(_precision(source, precision, result.n_pairs))
         items.append(_items(source, result, labels).assign(precision=precision.precision))
         warnings += _carried(source, result, labels)
@@ -74,9 +76,13 @@ def score(profiles: Profiles, protocol: Protocol, inputs: Inputs) -> Outcome:
     zero = int((~features.any(axis=1)).sum())
     if zero:
         warnings.append(f"{zero} rows of the map are zero vectors; their cosines count as 0")
+    table = pd.concat(items, ignore_index=True)
+    # Written with the table: how all cosines lie, for the figure of annotated pairs beside all.
+    edges = np.linspace(-LEVELS, LEVELS + 1, 41).round().astype(np.int64)
+    table.attrs["cosines"] = np.diff(cosines.below_level(edges)).tolist()
     return Outcome(
         scores=tuple(scores),
-        items=pd.concat(items, ignore_index=True),
+        items=table,
         map_rows=protocol.rows,
         map_n=len(labels),
         secondary=tuple(secondary),

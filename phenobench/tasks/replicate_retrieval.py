@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from phenobench.errors import InputError
 from phenobench.metrics.group_null import MOST_ROWS, group_p_values
-from phenobench.metrics.intervals import bootstrap_mean, wilson
+from phenobench.metrics.intervals import bootstrap_mean, share_discovered
 from phenobench.metrics.ranking import average_precision
 from phenobench.metrics.significance import benjamini_hochberg
 from phenobench.profiles import Profiles
@@ -38,7 +38,7 @@ def score(profiles: Profiles, protocol: Protocol, inputs: Inputs) -> Outcome:
     Kalinin et al. 2024 (copairs) with exact expectations over ties. Items carry their perturbation's
     p-value (``metrics.group_null``) and q-value (Benjamini and Hochberg); the share of perturbations
     with q < 0.05 is a secondary score. Chance is 0 for it: where nothing is alike, nothing is
-    retrieved in at least 95 % of screens. Above 20,000 wells, and for the largest perturbations
+    retrieved in at least 95 % of screens. Above 50,000 wells, and for the largest perturbations
     where they would cost too much, there are no p-values, and a warning says so.
 
     Raises:
@@ -56,7 +56,7 @@ def score(profiles: Profiles, protocol: Protocol, inputs: Inputs) -> Outcome:
         scores=(_mean_score("mAP", by["average_precision"], by["expected"], inputs.seed),),
         secondary=(
             _mean_score("normalized mAP", by["normalized"], 0.0 * by["expected"], inputs.seed),
-            *_share_retrieved(tests),
+            *_share_retrieved(tests, inputs.seed),
         ),
         items=items.join(tests, on="perturbation").reset_index(drop=True),
         map_rows="treated wells and negative controls" if protocol.negatives == "controls" else "treated wells",
@@ -145,12 +145,12 @@ def _tests(
     return pd.DataFrame({"p_value": p_values, "q_value": benjamini_hochberg(test.p_value)})
 
 
-def _share_retrieved(tests: pd.DataFrame) -> tuple[Score, ...]:
-    q_values = tests["q_value"].dropna()
-    if q_values.empty:
+def _share_retrieved(tests: pd.DataFrame, seed: int) -> tuple[Score, ...]:
+    tested = tests.dropna(subset=["q_value"])
+    if tested.empty:
         return ()
-    share = float((q_values < _RETRIEVED).mean())
-    low, high = wilson(share, len(q_values))
+    share = float((tested["q_value"] < _RETRIEVED).mean())
+    low, high = share_discovered(tested["p_value"].to_numpy(), _RETRIEVED, seed)
     return (
         Score(
             metric="share retrieved",
@@ -158,11 +158,11 @@ def _share_retrieved(tests: pd.DataFrame) -> tuple[Score, ...]:
             value=share,
             chance=0.0,
             ceiling=1.0,
-            ci_low=low,
-            ci_high=high,
-            n=len(q_values),
+            ci_low=min(low, share),
+            ci_high=max(high, share),
+            n=len(tested),
             unit="perturbations",
-            too_few=len(q_values) < FEW_PERTURBATIONS,
+            too_few=len(tested) < FEW_PERTURBATIONS,
         ),
     )
 

@@ -116,6 +116,23 @@ def test_p_values_do_not_depend_on_the_shape_of_blocks(monkeypatch: pytest.Monke
     np.testing.assert_array_equal(whole.p_value, blocks.p_value)
 
 
+def test_a_batch_has_the_p_values_that_it_has_alone() -> None:
+    # Rows of the second batch come first, so that a batch's rows and columns are not those of the screen.
+    plates, groups = screen(12, 3, wells=2)
+    features = noise(2 * len(plates), 12)
+    both = group_p_values(
+        features,
+        np.concatenate([plates + 3, plates]),
+        np.concatenate([groups + 12, groups]),
+        pos_diffby=[np.concatenate([plates + 3, plates])],
+        draws=299,
+    )
+    alone = group_p_values(features[len(plates) :], plates, groups, pos_diffby=[plates], draws=299)
+    np.testing.assert_array_equal(both.p_value[:12], alone.p_value)
+    np.testing.assert_array_equal(both.mean_average_precision[:12], alone.mean_average_precision)
+    assert not np.isnan(both.p_value[12:]).any()
+
+
 # Edges
 
 

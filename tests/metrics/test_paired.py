@@ -8,7 +8,13 @@ from scipy import stats
 
 from phenobench.errors import InputError
 from phenobench.metrics.influence import most_influential_group
-from phenobench.metrics.paired import difference_of_means, difference_of_pairs
+from phenobench.metrics.paired import (
+    difference_of_means,
+    difference_of_pairs,
+    p_values_of_means,
+    p_values_of_pairs,
+    smaller_by_student,
+)
 
 CLIQUES = np.array([pair for pair in combinations(range(60), 2) if pair[0] // 4 == pair[1] // 4])
 
@@ -90,6 +96,58 @@ def test_values_that_are_no_pairs_are_refused() -> None:
         difference_of_means(np.zeros(3), np.zeros(2), 0)
     with pytest.raises(InputError, match="0 and 0 values"):
         difference_of_pairs(np.zeros(0), np.zeros(0), np.zeros((0, 2), dtype=int))
+
+
+# Many pairs of models at once
+
+PAIRS_OF_MODELS = np.array(list(combinations(range(5), 2)))
+
+
+# Beyond 2,000 perturbations the resamples are drawn in blocks and not remembered.
+@pytest.mark.parametrize("n", [2, 15, 184, 2_400])
+def test_many_pairs_at_once_give_the_p_values_of_each(n: int) -> None:
+    rng = np.random.default_rng([13, n])
+    base, levels = rng.beta(0.6, 1.8, n), np.array([0.0, 0.0, 0.02, 0.04, 0.3])
+    values = base + levels[:, None] / np.sqrt(n / 15) + 0.1 * rng.standard_normal((5, n))
+    values[1] = values[0]
+    alone = np.array([difference_of_means(values[i], values[j], 7).p_value for i, j in PAIRS_OF_MODELS])
+    together = p_values_of_means(values, PAIRS_OF_MODELS, 7)
+    assert together[0] == 1
+    decided = alone > alone.min() if n > 15 else np.ones(10, dtype=bool)
+    assert decided.sum() > 3
+    np.testing.assert_allclose(together[decided], alone[decided], rtol=1e-12)
+    assert (together <= alone * (1 + 1e-12)).all()
+
+
+def test_one_perturbation_tells_no_models_apart() -> None:
+    assert p_values_of_means(np.array([[0.1], [0.9]]), np.array([[0, 1]]), 0).tolist() == [1]
+    assert p_values_of_means(np.array([[0.1, 0.2]]), np.zeros((0, 2), dtype=int), 0).tolist() == []
+
+
+def test_below_what_resamples_can_say_the_p_value_is_that_of_t_with_the_variance_under_no_difference() -> None:
+    first, second = scores(np.random.default_rng(14), 80)
+    values = np.stack([first + 0.3, second])
+    t, student = stats.ttest_rel(*values)
+    wanted = 2 * stats.t.sf(t / np.sqrt(1 + t * t / 79), 79)
+    found = p_values_of_means(values, np.array([[0, 1]]), 0)[0]
+    assert found == pytest.approx(wanted, rel=1e-6)
+    assert student < found < 1e-6
+
+
+def test_few_perturbations_prove_little_however_much_they_are_alike() -> None:
+    for n in (2, 5, 10):
+        least = difference_of_means(np.full(n, 0.5), np.full(n, 0.2), 0).p_value
+        assert smaller_by_student(np.array([least]), np.full((1, n), 0.3)).tolist() == [least]
+    # A coin that shows heads 60 times of 60.
+    assert 2.0**-59 < smaller_by_student(np.array([1e-4]), np.full((1, 60), 0.3))[0] < 1e-7
+
+
+def test_many_pairs_of_models_of_gene_pairs_give_the_p_values_of_each() -> None:
+    drawn = [found for seed in range(3) for found in hits(np.random.default_rng([15, seed]))]
+    values = np.array([*drawn[:4], drawn[0]])
+    alone = [difference_of_pairs(values[i], values[j], CLIQUES).p_value for i, j in PAIRS_OF_MODELS]
+    np.testing.assert_allclose(p_values_of_pairs(values, PAIRS_OF_MODELS, CLIQUES), alone, rtol=1e-10)
+    assert alone[3] == 1
 
 
 # Shares of gene pairs

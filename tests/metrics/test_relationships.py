@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from phenobench.errors import InputError
 from phenobench.metrics import relationship_recall, relationships
+from phenobench.metrics.relationships import cosine_map
+from phenobench.metrics.similarity import levels, unit_rows
 from tests.shared import shared
 
 TailTies = Literal["expected", "strict"]
@@ -154,14 +156,33 @@ def test_noise_is_at_chance() -> None:
     assert abs(np.mean(recalls) - 42 / 435) < 3.5 * np.std(recalls, ddof=1) / np.sqrt(80)
 
 
-@pytest.mark.parametrize("cells", [1, 50, 333])
-def test_blocks_do_not_matter(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("tile", "cells", "tasks"), [(1, 1, 1), (5, 50, 3), (36, 1, 8), (7, 333, 2)])
+def test_tiles_and_tasks_do_not_matter(tile: int, cells: int, tasks: int, monkeypatch: pytest.MonkeyPatch) -> None:
     features = np.random.default_rng(5).standard_normal((37, 5)).round(1)
     whole = relationship_recall(features, letters(37), every_pair(37)[::3])
+    monkeypatch.setattr(relationships, "_TILE", tile)
     monkeypatch.setattr(relationships, "_BLOCK_CELLS", cells)
+    monkeypatch.setattr(relationships, "_TASKS", tasks)
+    monkeypatch.setattr(relationships, "_GATHERED_CELLS", cells)
     cut = relationship_recall(features, letters(37), every_pair(37)[::3])
     assert (cut.recall, cut.chance) == (whole.recall, whole.chance)
     np.testing.assert_array_equal(cut.hits, whole.hits)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(*[st.integers(-3, 3)] * 3), min_size=2, max_size=15), st.floats(1e-3, 1e3))
+def test_pairs_are_counted_at_the_levels_of_similarities(rows: list[tuple[int, int, int]], scale: float) -> None:
+    features = np.array(rows) * scale
+    cosines = cosine_map(features, letters(len(rows)))
+    units = unit_rows(features)
+    one, other = np.triu_indices(len(rows), k=1)
+    wanted = levels(np.einsum("ij,ij->i", units[one], units[other]))
+    for level in range(int(wanted.min()) - 1, int(wanted.max()) + 2, 2**16 + 1):
+        assert cosines.below_level(np.array(level)) == (wanted < level).sum()
+    np.testing.assert_array_equal(
+        cosines.below_level(wanted.astype(np.int64)), (wanted[:, None] > wanted[None, :]).sum(axis=1)
+    )
+    assert cosines.n_pairs == len(one)
 
 
 def test_pairs_are_undirected_distinct_and_within_the_map() -> None:

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phenobench.errors import InputError
-from phenobench.metrics import cross_modal_recall, retrieval
+from phenobench.metrics import candidates, cross_modal_recall
+from phenobench.metrics.similarity import UNDEFINED, levels, unit_rows
 
 
 def cosine(one: np.ndarray, two: np.ndarray) -> float:
@@ -150,14 +151,48 @@ def test_a_shared_space_is_found() -> None:
     assert got.image_to_text.recall[1] == got.text_to_image.recall[1] == 1
 
 
-@pytest.mark.parametrize("cells", [1, 100, 999])
-def test_blocks_do_not_matter(cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (7, 30), (64, 9), (200, 13)])
+def test_tiles_do_not_matter(rows: int, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     images, texts, labels, names = wells(6)
     whole = cross_modal_recall(images.round(), texts.round(), labels, names)
-    monkeypatch.setattr(retrieval, "_BLOCK_CELLS", cells)
+    monkeypatch.setattr(candidates, "_IMAGES", rows)
+    monkeypatch.setattr(candidates, "_TEXTS", columns)
     cut = cross_modal_recall(images.round(), texts.round(), labels, names)
     np.testing.assert_array_equal(cut.image_to_text.hits, whole.image_to_text.hits)
     np.testing.assert_array_equal(cut.text_to_image.hits, whole.text_to_image.hits)
+
+
+@pytest.mark.parametrize("most_open", [0.0, 1 / 64, 1.0])
+@pytest.mark.parametrize("kind", ["few ties", "many ties", "near ties", "zero rows"])
+def test_counts_are_those_of_float64_levels(kind: str, most_open: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(candidates, "_MOST_OPEN", most_open)
+    rng = np.random.default_rng(7)
+    images, texts = rng.standard_normal((300, 64)).astype(np.float32), rng.standard_normal((90, 64)).astype(np.float32)
+    if kind == "few ties":
+        texts[:4] = texts[5]
+    elif kind == "many ties":
+        images, texts = np.sign(images[:, :6]), np.sign(texts[:, :6])
+    elif kind == "near ties":
+        # Cosines differ by some levels, and by less than a float32 product is sure of.
+        texts = texts[0] + np.float32(2e-5) * texts
+    else:
+        images[::5], texts[::9] = 0, 0
+    correct = rng.integers(-1, 80, 300)
+    image_units, text_units = unit_rows(images), unit_rows(texts)
+    level = levels(image_units @ text_units.T)
+    level[~images.any(axis=1)] = level[:, ~texts.any(axis=1)] = UNDEFINED
+    got = candidates.count_candidates(image_units, text_units, correct)
+    for image in np.flatnonzero(correct >= 0):
+        own = level[image, correct[image]]
+        assert got.texts_above[image] == (level[image] > own).sum()
+        assert got.texts_at[image] == (level[image] == own).sum() - 1
+    for text in np.unique(correct[correct >= 0]):
+        own = correct == text
+        best = level[own, text].max()
+        assert got.images_above[text] == (level[:, text] > best).sum()
+        assert got.correct_at[text] == (level[own, text] == best).sum()
+        assert got.images_at[text] == (level[~own, text] == best).sum()
+        assert got.n_correct[text] == own.sum()
 
 
 @pytest.mark.parametrize(

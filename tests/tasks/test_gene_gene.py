@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from phenobench.metrics.pair_precision import pair_average_precision
-from phenobench.metrics.relationships import cosine_map, recall_in_map
+from phenobench.metrics.relationships import cosine_map, locate, recall_in_map
 from phenobench.profiles import Profiles
 from phenobench.tasks import gene_gene
 from phenobench.tasks.outcome import Inputs, Outcome, Score
@@ -65,7 +65,7 @@ def test_ties_of_pairs_count_by_their_expectation() -> None:
     features = np.eye(3)[np.arange(12) % 3]
     pairs = np.array([["g00", "g03"], ["g00", "g01"], ["g01", "g04"], ["g02", "g03"]])
     cosines = cosine_map(features, NAMES[:12])
-    got = pair_average_precision(cosines, recall_in_map(cosines, pairs))
+    got = pair_average_precision(cosines, locate(cosines, pairs))
     rng = np.random.default_rng(2)
     alike = np.array([a % 3 == b % 3 for a, b in combinations(range(12), 2)])
     annotated = np.array(

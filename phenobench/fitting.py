@@ -1,0 +1,115 @@
+"""Groups of wells that a normalization is fitted in, statistics of their controls, and rows changed group by group."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from phenobench.errors import InputError
+from phenobench.metrics.threads import in_threads
+from phenobench.profiles import Profiles
+
+By = Literal["plate", "batch"] | None
+Controls = Literal["negcon", "all"]
+# From float64 rows to float64 rows.
+Change = Callable[[np.ndarray], np.ndarray]
+Statistics = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+# Features held in float64 at a time, of one thread: 2**18 are 2 MiB, and for a statistic of whole columns 32 MiB.
+_BLOCK_CELLS, _COLUMN_CELLS = 2**18, 2**22
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The groups a step is fitted in: for each, its rows and the rows it is fitted on, both ascending."""
+
+    rows: list[np.ndarray]
+    fitted: list[np.ndarray]
+    record: dict[str, Any]
+
+
+def fit_groups(profiles: Profiles, step: str, by: By, controls: Controls) -> Fit:
+    """The groups of a step, and what the record says of them.
+
+    Raises:
+        InputError: no negative control, or fewer than two in a group.
+    """
+    codes, names = profiles.groups(by)
+    usable = np.ones(len(profiles), dtype=bool) if controls == "all" else profiles.negative_controls
+    if not usable.any():
+        raise InputError(
+            f"{step}: there is no negative control to fit on; name them with --negcon Column=Value "
+            "(or --label Column=Value:negcon), or use --normalization none"
+        )
+    counts = np.bincount(codes[usable], minlength=len(names))
+    if counts.min() < 2:
+        group = names[int(counts.argmin())]
+        raise InputError(
+            f"{step}: {group} has {counts.min()} negative controls and needs at least 2; name more with --negcon, "
+            "leave the wells out with --exclude, or use a normalization that is fitted on larger groups"
+        )
+    order = np.argsort(codes, kind="stable")
+    rows = np.split(order, np.cumsum(np.bincount(codes, minlength=len(names)))[:-1])
+    record = {
+        "step": step,
+        "fitted_on": "all wells" if controls == "all" else "negative controls",
+        "by": by or "all wells together",
+        "n_groups": len(names),
+        "n_fitted": int(counts.sum()),
+        "n_fitted_min": int(counts.min()),
+    }
+    return Fit(rows, [index[usable[index]] for index in rows], record)
+
+
+def change_groups(features: np.ndarray, fit: Fit, width: int, change_of: Callable[[np.ndarray], Change]) -> np.ndarray:
+    """All rows, each through what ``change_of`` makes of the rows its group is fitted on, float32 (n, width).
+
+    Computed in float64 by blocks of rows, so that memory holds the features and what becomes of them.
+    """
+    changed = np.empty((len(features), width), dtype=np.float32)
+    step = max(1, _BLOCK_CELLS // max(1, features.shape[1]))
+
+    def work(group: int) -> None:
+        rows, change = fit.rows[group], change_of(fit.fitted[group])
+        for start in range(0, len(rows), step):
+            block = rows[start : start + step]
+            changed[block] = change(features[block].astype(np.float64))
+
+    in_threads(work, range(len(fit.rows)))
+    return changed
+
+
+def shift_and_scale(profiles: Profiles, fit: Fit, statistics: Statistics) -> np.ndarray:
+    """(x - location) / scale within each group, float32 (n, d); ``statistics`` of rows are location and scale (d,)."""
+    d = profiles.features.shape[1]
+
+    def change_of(fitted: np.ndarray) -> Change:
+        parts = max(1, min(d, -(-d * len(fitted) // _COLUMN_CELLS)))
+        found = [
+            statistics(profiles.features[fitted[:, None], columns].astype(np.float64))
+            for columns in np.array_split(np.arange(d), parts)
+        ]
+        location, scale = (np.concatenate(each) for each in zip(*found, strict=True))
+        return lambda block: (block - location) / scale
+
+    return change_groups(profiles.features, fit, d, change_of)
+
+
+def varying(scale: np.ndarray, location: np.ndarray) -> np.ndarray:
+    """``scale`` with 1 where the controls do not vary beyond rounding (scikit-learn's convention)."""
+    return np.where(scale > 10 * np.finfo(np.float32).eps * np.abs(location), scale, 1.0)
+
+
+def mean_sd(controls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation by column (d,), 1 where it is rounding."""
+    mean = controls.mean(axis=0)
+    return mean, varying(controls.std(axis=0), mean)
+
+
+def spread(features: np.ndarray) -> np.ndarray:
+    """Standard deviation by column (d,), 0 where it is rounding."""
+    mean, deviation = features.mean(axis=0), features.std(axis=0)
+    return np.where(varying(deviation, mean) == deviation, deviation, 0.0)
