@@ -1,1 +1,5 @@
-"""Speed, as ratios that are measured in one run."""
+"""What phenobench costs and how right it is, measured; figures are kept in ``RESULTS`` and make ``RESULTS.md``."""
+
+from pathlib import Path
+
+RESULTS = Path(__file__).parent / "results"

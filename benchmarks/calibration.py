@@ -1,6 +1,6 @@
 """Are p-values what they say? Rejections at 0.05 where nothing is there, and power where something is.
 
-``python -m benchmarks.calibration [--groups 12000] [--pairs 5000] [--out FILE.md]``
+``python -m benchmarks.calibration [--groups 12000] [--pairs 5000]``
 
 Everything is simulated, from fixed seeds. Perturbations: groups of wells of pure noise, or with a planted
 effect, under three nulls: whole random groups (phenobench), one null ranking for all wells of a
@@ -11,6 +11,7 @@ the two had been scored on different perturbations or genes.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
@@ -22,6 +23,9 @@ import pandas as pd
 import typer
 from scipy import stats
 
+from benchmarks import RESULTS
+from benchmarks.markdown import table
+from phenobench.files import write_text
 from phenobench.metrics import average_precision
 from phenobench.metrics.group_null import group_p_values
 from phenobench.metrics.intervals import proportion_of_pairs
@@ -30,8 +34,17 @@ from phenobench.metrics.significance import average_precision_null, p_value
 from phenobench.metrics.similarity import unit_rows
 from phenobench.tasks.comparison import compare
 
+FILE = "calibration.json"
 FEATURES = 64
-Row = tuple[str, ...]
+# Names, counts (int) and shares that reject at 0.05 (float).
+Row = tuple[str | int | float, ...]
+_INTRODUCTION = """## Calibration of p-values
+
+`python -m benchmarks.calibration`: the share of p-values below 0.05 where nothing is there, which should be 5 %, and
+where something is. Groups of wells are tested against whole random groups (phenobench), one null ranking for all wells
+of a group (copairs 0.5.5) and independent ones. Models are two noisy versions of one embedding, with equal noise or
+not; the comparison is paired (`compare`), or as if they had been scored on different perturbations or genes.
+"""
 
 
 @dataclass(frozen=True)
@@ -105,7 +118,7 @@ def null_groups(n_groups: int) -> list[Row]:
         for layout in LAYOUTS:
             found = _repeat(layout, -(-n_groups // len(LAYOUTS) // 2 // layout.perturbations), plate_effect)
             name = f"{layout.name}{', plate effects' if plate_effect else ''}"
-            rows.append((name, str(len(found["whole groups"])), *(_share(p) for p in found.values())))
+            rows.append((name, len(found["whole groups"]), *(_share(p) for p in found.values())))
     return rows
 
 
@@ -132,8 +145,8 @@ def _repeat(
     return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
 
 
-def _share(p: np.ndarray) -> str:
-    return f"{(p < 0.05).mean():.1%}"
+def _share(p: np.ndarray) -> float:
+    return float((p < 0.05).mean())
 
 
 def compared_retrieval(seed: int, noise: tuple[float, float]) -> tuple[float, float]:
@@ -143,9 +156,9 @@ def compared_retrieval(seed: int, noise: tuple[float, float]) -> tuple[float, fl
     plates, groups = layout.codes()
     base = embedding(layout, rng, active=0.7, strength=0.7)
     wells = pd.DataFrame({"plate": plates, "perturbation": groups})
-    tables = []
+    scored = []
     for scale in noise:
-        table = average_precision(
+        found = average_precision(
             base + scale * rng.standard_normal(base.shape),
             wells,
             pos_sameby=["perturbation"],
@@ -153,9 +166,9 @@ def compared_retrieval(seed: int, noise: tuple[float, float]) -> tuple[float, fl
             neg_sameby=["plate"],
             neg_diffby=["perturbation"],
         )
-        tables.append(pd.concat([wells, table], axis=1))
-    paired = compare(tables[0], tables[1], "average_precision", seed=seed).difference.p_value
-    means = [table.groupby("perturbation")["average_precision"].mean() for table in tables]
+        scored.append(pd.concat([wells, found], axis=1))
+    paired = compare(scored[0], scored[1], "average_precision", seed=seed).difference.p_value
+    means = [items.groupby("perturbation")["average_precision"].mean() for items in scored]
     return paired, float(stats.ttest_ind(*means, equal_var=False).pvalue)
 
 
@@ -189,29 +202,37 @@ def compared_models(n_pairs: int) -> list[Row]:
         for noise in ((0.7, 0.7), (0.7, 0.9), (0.7, 1.2)):
             n = n_pairs if noise[0] == noise[1] else n_pairs // 5
             found = np.array([way(seed, noise) for seed in range(n)])
-            rows.append((name, f"{noise[0]} and {noise[1]}", str(n), _share(found[:, 0]), _share(found[:, 1])))
+            rows.append((name, f"{noise[0]} and {noise[1]}", n, _share(found[:, 0]), _share(found[:, 1])))
     return rows
 
 
-def markdown(title: str, header: Row, rows: list[Row]) -> str:
-    lines = [header, ("---", *["---:"] * (len(header) - 1)), *rows]
-    return f"## {title}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines) + "\n"
+def section(results: Path) -> str:
+    """The tables; nothing where they were not measured."""
+    path = results / FILE
+    if not path.exists():
+        return ""
+    parts = [_INTRODUCTION]
+    for one in json.loads(path.read_text(encoding="utf-8")):
+        rows = [[f"{cell:.1%}" if isinstance(cell, float) else str(cell) for cell in row] for row in one["rows"]]
+        parts.append(f"### {one['title']}\n\n" + table(one["header"], rows))
+    return "\n".join(parts)
 
 
 def main(
     groups: Annotated[int, typer.Option(help="Groups of pure noise in all.")] = 12000,
     pairs: Annotated[int, typer.Option(help="Pairs of equal models for each task.")] = 5000,
-    out: Annotated[Path | None, typer.Option(help="A Markdown file for the tables.")] = None,
 ) -> None:
     """Rejections at 0.05 under the null, and power."""
     nulls = ("whole groups", "one ranking", "independent")
     active, inactive = (tuple(f"{name} ({which})" for name in nulls) for which in ("active", "inactive"))
-    text = markdown("Groups of pure noise", ("layout", "groups", *nulls), null_groups(groups))
-    text += markdown("Half of the groups active", ("layout", *active, *inactive), planted_groups(groups))
-    text += markdown("Two models", ("task", "noise", "pairs of models", "paired", "unpaired"), compared_models(pairs))
-    print(text)
-    if out is not None:
-        out.write_text(text, encoding="utf-8")
+    tables = (
+        ("Groups of pure noise", ("layout", "groups", *nulls), null_groups(groups)),
+        ("Half of the groups active", ("layout", *active, *inactive), planted_groups(groups)),
+        ("Two models", ("task", "noise", "pairs of models", "paired", "unpaired"), compared_models(pairs)),
+    )
+    figures = [{"title": title, "header": header, "rows": rows} for title, header, rows in tables]
+    write_text(RESULTS / FILE, json.dumps(figures, indent=1) + "\n")
+    print(section(RESULTS))
 
 
 if __name__ == "__main__":

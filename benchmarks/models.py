@@ -27,6 +27,7 @@ from rich.table import Table
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.markdown import table
 from benchmarks.peaks import matrix_peak, shortest
 from phenobench.errors import InputError
 from phenobench.models import load_model
@@ -103,8 +104,7 @@ def machine(device: torch.device) -> str:
 
 def markdown(title: str, rows: Sequence[Sequence[str]]) -> str:
     """The table, with the machine above it."""
-    lines = [HEADER, ("---", "---", *["---:"] * (len(HEADER) - 2)), *rows]
-    return f"{title}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return f"{title}\n\n" + table(HEADER, rows, 2)
 
 
 def main(
@@ -116,12 +116,12 @@ def main(
     """Crops a second of the networks, and their share of the machine's matrix peak."""
     console, place = Console(), pick_device(device)
     rows = table_rows(list(loaded(models or MODELS, place, console)), place, seconds)
-    table = Table(title=machine(place), box=SIMPLE_HEAD, pad_edge=False)
+    shown = Table(title=machine(place), box=SIMPLE_HEAD, pad_edge=False)
     for number, heading in enumerate(HEADER):
-        table.add_column(heading, justify="left" if number < 2 else "right", no_wrap=True)
+        shown.add_column(heading, justify="left" if number < 2 else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
-    console.print(table)
+        shown.add_row(*row)
+    console.print(shown)
     if out is not None:
         out.write_text(markdown(machine(place), rows), encoding="utf-8")
 

@@ -1,0 +1,87 @@
+"""What a row of the table is: some work, who does it besides, and what is to be reached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+
+# Cells of the product held at a time: 2**22 in float32 are 16 MiB, so that no memory is touched for the first time.
+_BLOCK_CELLS = 2**22
+
+
+@dataclass(frozen=True)
+class Work:
+    """Inputs that are ready, bound to the calls that are measured.
+
+    Attributes:
+        ours: phenobench's way.
+        peer: the peer's way, or as much of it as ``peer_share`` says.
+        limit: what the hardware cannot do faster, or as much of it as ``limit_share`` says.
+        peer_share: the part of the work that ``peer`` does, where all of it would take too long.
+        limit_share: the same of ``limit``.
+    """
+
+    ours: Callable[[], object]
+    peer: Callable[[], object] | None = None
+    limit: Callable[[], object] | None = None
+    peer_share: float = 1.0
+    limit_share: float = 1.0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        name: as the command line has it.
+        work: what is done, for a reader.
+        prepare: makes the inputs; 1.0 is the table's size, and less is for trying.
+        peer: the distribution that is measured against, or what stands in for one.
+        limit: what the limit is.
+        faster: how many times faster than the peer is to be reached.
+        leaner: to which part of the peer's memory (a 25th is 25).
+        multiple: how many times the limit it may take.
+        most_gib: memory in GiB that it must stay below.
+        unavailable: why it cannot be measured; empty where it can.
+    """
+
+    name: str
+    work: str
+    prepare: Callable[[float], Work]
+    peer: str = ""
+    limit: str = "GEMM"
+    faster: float | None = None
+    leaner: float | None = None
+    multiple: float | None = None
+    most_gib: float | None = None
+    unavailable: str = ""
+
+
+def sized(full: int, scale: float, least: int) -> int:
+    """A size of the table, scaled."""
+    return max(least, round(full * scale))
+
+
+def gemm(left: np.ndarray, right: np.ndarray) -> Callable[[], object]:
+    """The float32 product of all rows with all rows, block by block into one buffer.
+
+    Both factors are copies of their own, since a product of a matrix with itself takes another and slower way in BLAS.
+    They are made at the first call, so that they are not there when memory is measured.
+    """
+    step = max(1, _BLOCK_CELLS // len(right))
+
+    @cache
+    def factors() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        buffer = np.empty((min(step, len(left)), len(right)), dtype=np.float32)
+        return left.astype(np.float32), right.astype(np.float32), buffer
+
+    def product() -> None:
+        rows, columns, buffer = factors()
+        for start in range(0, len(rows), step):
+            block = rows[start : start + step]
+            np.matmul(block, columns.T, out=buffer[: len(block)])
+
+    return product
