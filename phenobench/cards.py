@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 import phenobench
 from phenobench.errors import InputError, unknown
@@ -34,8 +34,8 @@ class Card(BaseModel):
     summary: str
 
 
-class WeightsFile(BaseModel):
-    """``[weights.<part>]`` of a model card: one file on the Hugging Face hub.
+class HubFile(BaseModel):
+    """One file on the Hugging Face hub.
 
     Attributes:
         hub: the repository.
@@ -56,6 +56,28 @@ class WeightsFile(BaseModel):
     accept: bool = False
 
 
+class WeightsFile(HubFile):
+    """``[weights.<part>]`` of a model card."""
+
+
+class DataFile(HubFile):
+    """A file of a data set: the hub keeps data sets apart from models."""
+
+
+class DemoFile(BaseModel):
+    """``[demo.<part>]`` of a model card: one file of demonstration weights.
+
+    Attributes:
+        file: its path, from the card's folder.
+        sha256: of the file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
 class ModelCard(Card):
     """``models/<id>.toml``.
 
@@ -68,6 +90,7 @@ class ModelCard(Card):
         status: whether weights are published, or why none are needed.
         trained: the adapter needs weights.
         weights: the published files by part; the part "model" is the one that a path alone stands for.
+        demo: the files of the demonstration's weights by part.
         recipe: a subclass of ``training.recipe.Recipe``, where the model can be trained here.
         channels: the channels by name and in order; none where any will do.
         channel_orders: the orders, by name, of a model that was given its channels in more than one; the first one
@@ -92,6 +115,7 @@ class ModelCard(Card):
     licence: str
     trained: bool = False
     weights: Mapping[str, WeightsFile] = {}
+    demo: Mapping[str, DemoFile] = {}
     recipe: str | None = Field(default=None, pattern=r"^[\w.]+:\w+$")
     channels: tuple[str, ...] | None = None
     channel_orders: Mapping[str, tuple[str, ...]] = {}
@@ -106,6 +130,14 @@ class ModelCard(Card):
     training_data: tuple[str, ...] = ()
     training_note: str | None = None
     paper: str | None = None
+
+    # Where the card was read. No value of it: a card says the same wherever it lies.
+    _folder: Path = PrivateAttr(Path())
+
+    @property
+    def demo_files(self) -> dict[str, Path]:
+        """Where the demonstration's weights are, by part."""
+        return {part: self._folder / demo.file for part, demo in self.demo.items()}
 
 
 class TaskCard(Card):
@@ -226,6 +258,8 @@ def load(path: Path, kind: type[C]) -> C:
     card = validate(read_toml(path), kind, path)
     if getattr(card, "id", path.stem) != path.stem:
         raise InputError(f"{path}: the id must be the file's name, '{path.stem}'")
+    if isinstance(card, ModelCard):
+        card._folder = path.parent
     return card
 
 

@@ -249,9 +249,11 @@ def _channels(card: ModelCard) -> str:
 def _weights_state(card: ModelCard) -> str:
     from phenobench.hub import weights_are_here
 
-    if card.weights:
-        return "present" if weights_are_here(card) else "to fetch"
-    return "not published" if card.trained else "none needed"
+    if not card.trained:
+        return "none needed"
+    if weights_are_here(card):
+        return "present"
+    return ("to fetch" if card.weights else "not published") + ("; demo" if card.demo else "")
 
 
 def _list_tasks() -> Table:

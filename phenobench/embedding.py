@@ -82,6 +82,28 @@ def embed(
     return Profiles(screen.wells.iloc[found], np.concatenate(features)[order], dropped=dropped, key=key)
 
 
+def features_of_sites(
+    screen: Screen, adapter: ImageAdapter, sites: Path | None
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """What a model makes of sites before wells are pooled, plate by plate, kept as ``embed`` keeps it.
+
+    Args:
+        screen: has images.
+        adapter: the model.
+        sites: the folder that ``embed`` is given.
+
+    Yields:
+        The row of the well of each site (n,), and the features of the sites (n, ...).
+
+    Raises:
+        InputError: the screen has no images, or one cannot be read.
+    """
+    if screen.images is None:
+        raise InputError(f"the screen {screen.id} has no images; take one that has")
+    for plate in _plates(screen, Path(), sites):
+        yield kept_sites(plate.sites, partial(_embed_sites, plate, screen.images, screen, adapter, lambda done: None))
+
+
 def _advance(progress: Progress, start: int, total: int, more: int) -> None:
     progress(start + more, total)
 

@@ -1,4 +1,4 @@
-"""Published weights: from the Hugging Face hub into its cache on this machine, at one commit and verified.
+"""Published weights and data sets: from the Hugging Face hub into its cache here, at one commit and verified.
 
 ``huggingface_hub`` fetches, so that its settings hold: HF_HOME, HF_TOKEN, HF_ENDPOINT, HF_HUB_OFFLINE.
 Where its cache keeps a file is written down here too (``hub_cache``, ``cached``): whether weights are
@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phenobench.cards import ModelCard, WeightsFile
+from phenobench.cards import DataFile, HubFile, ModelCard, WeightsFile
 from phenobench.errors import InputError
 from phenobench.files import sha256_of
 from phenobench.licences import hub_page, require_accepted
@@ -42,8 +42,20 @@ def fetch_weights(card: ModelCard, accepted: Collection[str]) -> list[Path]:
     """
     if not card.weights:
         raise InputError(f"there is nothing to fetch for {card.id}: {card.status}")
-    require_accepted(card, accepted)
+    require_accepted(card.id, card.weights.values(), accepted)
     return [_fetch(file) for file in card.weights.values()]
+
+
+def fetch_data(id: str, files: Iterable[DataFile], accepted: Collection[str]) -> list[Path]:
+    """Fetch and verify files of a data set as ``fetch_weights`` does those of a model; ``id`` is the screen's."""
+    files = list(files)
+    require_accepted(id, files, accepted)
+    return [_fetch(file) for file in files]
+
+
+def data_is_here(file: DataFile) -> Path | None:
+    """A file of a data set in the cache that can be held to a hash, without reading it; None where it is not there."""
+    return _here(file, known(file))
 
 
 def official_weights(card: ModelCard) -> dict[str, Path]:
@@ -93,19 +105,23 @@ def hub_cache() -> Path:
     return Path(os.path.expandvars(given)).expanduser()
 
 
-def cached(file: WeightsFile, commit: str) -> Path:
+def cached(file: HubFile, commit: str) -> Path:
     """Where the hub's cache keeps a file, whether it is there or not."""
     return _folder(file) / "snapshots" / commit / file.file
 
 
-def _here(file: WeightsFile, pin: Known) -> Path | None:
+def _here(file: HubFile, pin: Known) -> Path | None:
     """A file in the cache that can be held to a hash."""
     path = cached(file, pin.revision) if pin.revision and pin.sha256 else None
     return path if path is not None and path.is_file() else None
 
 
-def _folder(file: WeightsFile) -> Path:
-    return hub_cache() / f"models--{file.hub.replace('/', '--')}"
+def _folder(file: HubFile) -> Path:
+    return hub_cache() / f"{_kind(file)}s--{file.hub.replace('/', '--')}"
+
+
+def _kind(file: HubFile) -> str:
+    return "dataset" if isinstance(file, DataFile) else "model"
 
 
 def _has_hash(path: Path, sha256: str) -> bool:
@@ -114,7 +130,7 @@ def _has_hash(path: Path, sha256: str) -> bool:
     return (path.is_symlink() and path.readlink().name == sha256) or sha256_of(path) == sha256
 
 
-def _fetch(file: WeightsFile) -> Path:
+def _fetch(file: HubFile) -> Path:
     pin = known(file)
     with _as_one_sentence(file):
         commit = pin.revision or _commit(file)
@@ -131,7 +147,9 @@ def _fetch(file: WeightsFile) -> Path:
         _remove(path)
         recorded = file.sha256 is None
         wanted = f"{pin.sha256}, recorded in {lock_path()}" if recorded else f"the card's {pin.sha256}"
-        remedy = "remove its table there to accept the new file" if recorded else "give the right file with --weights"
+        remedy = (
+            "remove its table there to accept the new file" if recorded else f"give the right file {_otherwise(file)}"
+        )
         raise InputError(
             f"the hub gave {key(file)} with sha256 {arrived} in place of {wanted}; it was not kept: try again, or "
             f"{remedy}"
@@ -141,7 +159,7 @@ def _fetch(file: WeightsFile) -> Path:
     return path
 
 
-def _commit(file: WeightsFile) -> str:
+def _commit(file: HubFile) -> str:
     """The commit of a branch: the hub's, or without a connection the one that the cache saw last."""
     from huggingface_hub.errors import FileMetadataError
 
@@ -157,21 +175,21 @@ def _commit(file: WeightsFile) -> str:
     return commit
 
 
-def _metadata(file: WeightsFile, revision: str) -> HfFileMetadata:
+def _metadata(file: HubFile, revision: str) -> HfFileMetadata:
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
-    return get_hf_file_metadata(hf_hub_url(file.hub, file.file, revision=revision))
+    return get_hf_file_metadata(hf_hub_url(file.hub, file.file, repo_type=_kind(file), revision=revision))
 
 
-def _download(file: WeightsFile, commit: str) -> Path:
+def _download(file: HubFile, commit: str) -> Path:
     from huggingface_hub import hf_hub_download
     from rich.filesize import decimal
 
     # Asked first: it fails at once where the download would try for half a minute.
     size = _metadata(file, commit).size
     told = "" if size is None else f", {decimal(size)}"
-    _log.info("downloading %s of %s%s, licence: %s", file.file, hub_page(file.hub), told, file.licence)
-    return Path(hf_hub_download(file.hub, file.file, revision=commit, cache_dir=hub_cache()))
+    _log.info("downloading %s of %s%s, licence: %s", file.file, hub_page(file), told, file.licence)
+    return Path(hf_hub_download(file.hub, file.file, repo_type=_kind(file), revision=commit, cache_dir=hub_cache()))
 
 
 def _remove(path: Path) -> None:
@@ -182,20 +200,20 @@ def _remove(path: Path) -> None:
 
 
 @contextmanager
-def _as_one_sentence(file: WeightsFile) -> Iterator[None]:
+def _as_one_sentence(file: HubFile) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # the hub's client lets those of three other libraries through
         raise InputError(_refusal(file, error)) from error
 
 
-def _refusal(file: WeightsFile, error: Exception) -> str:
+def _refusal(file: HubFile, error: Exception) -> str:
     from huggingface_hub.errors import OfflineModeIsEnabled
 
     if isinstance(error, OfflineModeIsEnabled):
         return (
             f"{key(file)} is not in the cache {hub_cache()}, and HF_HUB_OFFLINE is set; "
-            "unset it, or give the file with --weights"
+            f"unset it, or give the file {_otherwise(file)}"
         )
     # Where the client looked into its cache after a failure, the failure is the cause.
     cause = error.__cause__ or error
@@ -203,7 +221,14 @@ def _refusal(file: WeightsFile, error: Exception) -> str:
     if status in (401, 403):
         return (
             f"the hub does not let you read {key(file)} (HTTP status {status}); "
-            f"ask for access at {hub_page(file.hub)} and set HF_TOKEN to a token of yours"
+            f"ask for access at {hub_page(file)} and set HF_TOKEN to a token of yours"
         )
     reason = f"HTTP status {status}" if status else getattr(cause, "strerror", None) or type(cause).__name__
-    return f"{key(file)} cannot be downloaded ({reason}); check the network, or give the file with --weights"
+    return f"{key(file)} cannot be downloaded ({reason}); check the network, or give the file {_otherwise(file)}"
+
+
+def _otherwise(file: HubFile) -> str:
+    """How a user gives a file that the hub does not."""
+    return (
+        "in a folder that benchmark.toml names as the screen's root" if isinstance(file, DataFile) else "with --weights"
+    )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from phenobench.cards import Cards, ModelCard
+from phenobench.cards import Cards, DataFile, HubFile
 from phenobench.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -25,22 +25,23 @@ def accepted_licences(given: Sequence[str], suite: Suite, cards: Cards) -> froze
     return frozenset([*given, *suite.licences.accept])
 
 
-def require_accepted(card: ModelCard, accepted: Collection[str]) -> None:
-    """Refuse to fetch a model's weights whose licence asks for acceptance and has none.
+def require_accepted(id: str, files: Iterable[HubFile], accepted: Collection[str]) -> None:
+    """Refuse to fetch files of a model or screen whose licence asks for acceptance and has none.
 
     Raises:
-        InputError: naming the model, the licence, where to read it, and how to accept it.
+        InputError: naming the model or screen, the licence, where to read it, and how to accept it.
     """
-    asking = [file for file in card.weights.values() if file.accept]
-    if asking and card.id not in accepted:
-        pages = " and ".join(dict.fromkeys(hub_page(file.hub) for file in asking))
+    asking = [file for file in files if file.accept]
+    if asking and id not in accepted:
+        pages = " and ".join(dict.fromkeys(hub_page(file) for file in asking))
         raise InputError(
-            f"the weights of {card.id} are under a licence that you have to accept first, {asking[0].licence}; "
-            f"read it at {pages}, then add --accept-licence {card.id}, "
-            f'or to benchmark.toml: [licences] accept = ["{card.id}"]'
+            f"the files of {id} are under a licence that you have to accept first, {asking[0].licence}; "
+            f"read it at {pages}, then add --accept-licence {id}, "
+            f'or to benchmark.toml: [licences] accept = ["{id}"]'
         )
 
 
-def hub_page(hub: str) -> str:
+def hub_page(file: HubFile) -> str:
     """The page of a repository, where its licence stands and access is asked for."""
-    return f"https://huggingface.co/{hub}"
+    folder = "datasets/" if isinstance(file, DataFile) else ""
+    return f"https://huggingface.co/{folder}{file.hub}"

@@ -1,6 +1,7 @@
 """``phenobench.lock``: commits and hashes that no card pins, recorded at the first download and verified ever after.
 
-The file is TOML, sorted, one table a file on the hub, made to be read and committed::
+The file is TOML, sorted, one table a file on the hub or a thing that no commit fixes (it has no revision then), made
+to be read and committed::
 
     ["facebook/dinov2-base/model.safetensors"]
     revision = "f9e44c814b77203eaa57a6bdbbd535f21ede1415"
@@ -20,7 +21,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
-from phenobench.cards import WeightsFile, nearest_suite, read_toml, validate
+from phenobench.cards import HubFile, nearest_suite, read_toml, validate
 from phenobench.files import cache_dir, write_text
 
 LOCK_FILE = "phenobench.lock"
@@ -35,7 +36,7 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 class _Pin(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    revision: str = Field(pattern=r"^[0-9a-f]{40}$")
+    revision: str | None = Field(default=None, pattern=r"^[0-9a-f]{40}$")
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
@@ -51,7 +52,7 @@ class Known:
     sha256: str | None
 
 
-def key(file: WeightsFile) -> str:
+def key(file: HubFile) -> str:
     """What messages and the lock call a file: its repository and its path in there."""
     return f"{file.hub}/{file.file}"
 
@@ -62,7 +63,7 @@ def lock_path() -> Path:
     return (suite.parent if suite else cache_dir()) / LOCK_FILE
 
 
-def known(file: WeightsFile) -> Known:
+def known(file: HubFile) -> Known:
     """What card and lock say of a file. The card goes first: a lock of another commit than the card's counts nothing.
 
     Raises:
@@ -75,18 +76,42 @@ def known(file: WeightsFile) -> Known:
     return Known(pin.revision, file.sha256 or pin.sha256)
 
 
-def record(file: WeightsFile, revision: str, sha256: str) -> None:
+def record(file: HubFile, revision: str, sha256: str) -> None:
     """Write a file's commit and hash into the lock.
 
     Raises:
         InputError: the lock cannot be read or written.
     """
-    pins = {**_read(), key(file): _Pin(revision=revision, sha256=sha256)}
-    tables = [
-        f'[{json.dumps(name, ensure_ascii=False)}]\nrevision = "{pin.revision}"\nsha256 = "{pin.sha256}"\n'
-        for name, pin in sorted(pins.items())
-    ]
+    _write(key(file), _Pin(revision=revision, sha256=sha256))
+
+
+def pinned(name: str) -> str | None:
+    """The recorded hash of something that no commit fixes; None where it was never recorded.
+
+    Raises:
+        InputError: as ``known``.
+    """
+    pin = _read().get(name)
+    return pin.sha256 if pin else None
+
+
+def pin(name: str, sha256: str) -> None:
+    """Write the hash of something that no commit fixes into the lock.
+
+    Raises:
+        InputError: as ``record``.
+    """
+    _write(name, _Pin(sha256=sha256))
+
+
+def _write(name: str, pin: _Pin) -> None:
+    tables = [_table(*entry) for entry in sorted({**_read(), name: pin}.items())]
     write_text(lock_path(), "\n".join([_HEADER, *tables]))
+
+
+def _table(name: str, pin: _Pin) -> str:
+    revision = f'revision = "{pin.revision}"\n' if pin.revision else ""
+    return f'[{json.dumps(name, ensure_ascii=False)}]\n{revision}sha256 = "{pin.sha256}"\n'
 
 
 def _read() -> Mapping[str, _Pin]:

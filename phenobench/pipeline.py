@@ -33,7 +33,7 @@ from phenobench.results import (
     write_result,
 )
 from phenobench.screens import Screen, load_screen, screen_of
-from phenobench.sources import Embedded, embedded, embedding_key, image_model, sites_folder, weights_notes
+from phenobench.sources import Embedded, embedded, embedding_key, image_model, sites_folder, treated, weights_notes
 from phenobench.tasks.outcome import Check, Inputs, Outcome
 from phenobench.texts import Texts, read_texts
 
@@ -145,7 +145,7 @@ def embed_images(request: Request, out: Path, watch: Watch = _UNWATCHED) -> Prof
     adapter = image_model(card, screen, request)
     key = embedding_key(screen, card, adapter)
     profiles = embed(screen, adapter, out, key, watch.embedding, sites_folder(screen, adapter))
-    return dataclasses.replace(profiles, notes=(*profiles.notes, *weights_notes(card, adapter)))
+    return dataclasses.replace(profiles, notes=(*profiles.notes, *weights_notes(card, adapter, screen)))
 
 
 def _screen(request: Request, cards: Cards) -> Screen:
@@ -176,8 +176,6 @@ def _setting(request: Request, cards: Cards, screen: Screen, texts: Texts | None
         for name, pairs in screen.pairs.items()
     }
     wells = screen.wells
-    treated = ~wells[ROLES["pert_type"]].isin(["negcon", "empty"])
-    perturbations = wells.loc[treated, ROLES["perturbation"]].nunique() if ROLES["perturbation"] in wells else 0
     plates = wells[[ROLES[role] for role in ("source", "plate") if ROLES[role] in wells]].drop_duplicates()
     shared = {
         "screen": {
@@ -186,7 +184,7 @@ def _setting(request: Request, cards: Cards, screen: Screen, texts: Texts | None
             "sha256": provenance.screen_sha256(wells, screen.images_sha256),
             "n_wells": len(wells),
             "n_plates": len(plates),
-            "n_perturbations": int(perturbations),
+            "n_perturbations": len(treated(wells)),
             "dropped": dict(screen.dropped),
         },
         "annotations": {**annotations.origins, **own},
@@ -218,9 +216,8 @@ def _score(cell: Cell, setting: _Setting, embedding: Embedded, normalized: Calla
     profiles = normalized()
     # The two sides of a control share a space: they are split as a model's are, and not mapped.
     align = "identity" if cell.align and embedding.control else cell.align
-    outcome: Outcome = resolve(task.function, card_path)(
-        profiles, protocol, Inputs(setting.annotations.pairs, skipped, embedding.texts, align, request.seed)
-    )
+    given = Inputs(setting.annotations.pairs, skipped, embedding.texts, align, request.seed, embedding.seen)
+    outcome: Outcome = resolve(task.function, card_path)(profiles, protocol, given)
     result = Result.model_validate(
         {
             **inputs,

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 SCHEMA_VERSION = 1
 # Labels become folder names: no separators, no leading dot, nothing a shell or a page would mind.
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+Label = Annotated[str, Field(pattern=f"^{_LABEL.pattern}$")]
+# The largest results have some hundred scores and less than 1 MB; what is far beyond was not written by a run.
+_MOST_BYTES, _MOST_SCORES = 8 * 2**20, 10_000
 
 
 WeightsKind = Literal["official", "trained", "demo", "random", "precomputed"]
@@ -30,43 +33,68 @@ class _Part(BaseModel):
 
 
 class Weights(_Part):
-    """What the features came from; the hash is of weights, precomputed features or a control's definition."""
+    """What the features came from; the hash is of weights, precomputed features or a control's definition.
+
+    ``by_path`` are files that were given by path and are neither the published nor the demonstration's.
+    """
 
     kind: WeightsKind
     sha256: str
+    by_path: bool = False
+
+
+class TrainingInfo(_Part):
+    """How weights were made, where their file says it.
+
+    Attributes:
+        screen: the id of the screen that they were trained on.
+        perturbations: how many they saw there.
+        steps: updates.
+        samples: drawn in all.
+        seed: of the training.
+        overlap: how many perturbations of the scored screen are among those seen.
+    """
+
+    screen: str
+    perturbations: int
+    steps: int
+    samples: int
+    seed: int
+    overlap: int
 
 
 class ModelInfo(_Part):
     """Which model; ``status`` is that of its card, ``precision`` what its network computed in, if it has one."""
 
-    id: str
+    id: Label
     revision: str
     status: str
     weights: Weights
     n_features: int
     precision: str | None = None
+    training: TrainingInfo | None = None
 
     @property
     def label(self) -> str:
         """The id, with ``@`` and the kind of weights where they are not the official ones (or their hash)."""
         kind = self.weights.kind
-        suffix = self.weights.sha256[:8] if kind == "trained" else kind
+        suffix = self.weights.sha256[:8] if kind == "trained" or self.weights.by_path else kind
         return self.id if kind in ("official", "precomputed") else f"{self.id}@{suffix}"
 
 
 class TaskInfo(_Part):
     """Which task, with the protocol of its variant in full."""
 
-    id: str
+    id: Label
     version: str
-    variant: str
+    variant: Label
     protocol: Mapping[str, Any]
 
 
 class ScreenInfo(_Part):
     """Which wells; the hash is over their labels and never over embeddings."""
 
-    id: str
+    id: Label
     revision: str
     sha256: str
     n_wells: int
@@ -78,7 +106,7 @@ class ScreenInfo(_Part):
 class NormalizationInfo(_Part):
     """What was done to the features, and what each step was fitted on."""
 
-    name: str
+    name: Label
     steps: tuple[Mapping[str, Any], ...]
 
 
@@ -113,8 +141,8 @@ class Result(_Part):
     task: TaskInfo
     screen: ScreenInfo
     normalization: NormalizationInfo
-    scores: tuple[ScoreInfo, ...] = Field(min_length=1)
-    secondary: tuple[ScoreInfo, ...]
+    scores: tuple[ScoreInfo, ...] = Field(min_length=1, max_length=_MOST_SCORES)
+    secondary: tuple[ScoreInfo, ...] = Field(max_length=_MOST_SCORES)
     skipped: Mapping[str, str]
     warnings: tuple[str, ...]
     map: MapInfo
@@ -172,6 +200,8 @@ def read_result(path: Path) -> Result:
         InputError: unreadable, another schema version, or not as the schema says.
     """
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise ValueError(f"it has more than {_MOST_BYTES} bytes, which no result has")
         values = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as a result ({error}); remove it or run with --overwrite") from error

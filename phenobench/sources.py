@@ -18,7 +18,7 @@ from phenobench.hub import fetch_command, weights_are_here
 from phenobench.profiles import ROLES, Profiles
 from phenobench.registry import resolve
 from phenobench.request import Request
-from phenobench.results import ModelInfo, Weights, WeightsKind
+from phenobench.results import ModelInfo, TrainingInfo, Weights
 from phenobench.screens import Screen
 from phenobench.texts import Texts, embed_texts
 
@@ -35,12 +35,14 @@ class Embedded:
         texts: the other modality in the model's space.
         info: what a result says of the model.
         control: made from labels.
+        seen: names of the perturbations that the weights were trained on; None where they do not say.
     """
 
     profiles: Profiles
     texts: Profiles | None
     info: ModelInfo
     control: bool
+    seen: frozenset[str] | None = None
 
 
 def embedded(
@@ -74,15 +76,21 @@ def embedded(
 
 
 def _info(
-    model: str, card: ModelCard | None, kind: WeightsKind, sha256: str, profiles: Profiles, precision: str | None = None
+    model: str,
+    card: ModelCard | None,
+    weights: Weights,
+    profiles: Profiles,
+    precision: str | None = None,
+    training: TrainingInfo | None = None,
 ) -> ModelInfo:
     return ModelInfo(
         id=model,
         revision=card.revision if card else "given by path",
         status=card.status if card else "precomputed",
-        weights=Weights(kind=kind, sha256=sha256),
+        weights=weights,
         n_features=profiles.features.shape[1],
         precision=precision,
+        training=training,
     )
 
 
@@ -91,7 +99,7 @@ def _given(model: str, card: ModelCard | None, screen: Screen, texts: Texts | No
     if profiles is None:
         raise InputError(f"the screen {screen.id} brings no embeddings; give them with --profiles")
     digest = provenance.features_sha256(profiles.features, profiles.feature_names)
-    info = _info(model, card, "precomputed", digest, profiles)
+    info = _info(model, card, Weights(kind="precomputed", sha256=digest), profiles)
     return Embedded(profiles, texts.rows if texts else None, info, control=False)
 
 
@@ -114,7 +122,7 @@ def _control(
     profiles = Profiles(screen.wells, features[:n])
     # A control is fixed by its definition; its features follow from the labels and the seed.
     digest = provenance.text_sha256(card.id, card.revision)
-    info = _info(card.id, card, "precomputed", digest, profiles)
+    info = _info(card.id, card, Weights(kind="precomputed", sha256=digest), profiles)
     rows = None if texts is None else Profiles(texts.rows.metadata, features[n:])
     return Embedded(profiles, rows, info, control=True)
 
@@ -129,34 +137,69 @@ def _from_images(
     key = embedding_key(screen, card, adapter)
     folder = cache_dir() / "embeddings" / f"{card.id}-{key[:24]}"
     profiles = embed(screen, adapter, folder, key, progress, sites_folder(screen, adapter))
-    info = _info(card.id, card, adapter.weights_kind, adapter.weights_sha256, profiles, adapter.precision)
-    if card.weights:
-        profiles = replace(profiles, notes=(*profiles.notes, *weights_notes(card, adapter)))
+    weights = Weights(kind=adapter.weights_kind, sha256=adapter.weights_sha256, by_path=adapter.weights_by_path)
+    training = _training(adapter, screen)
+    info = _info(card.id, card, weights, profiles, adapter.precision, training)
+    profiles = replace(profiles, notes=(*profiles.notes, *weights_notes(card, adapter, screen)))
     rows = texts.rows if texts else None
     if texts and not texts.embedded and isinstance(adapter, TextAdapter):
         rows = embed_texts(adapter, texts, cache_dir())
-    return Embedded(profiles, rows, info, control=False)
+    seen = adapter.training.perturbations if adapter.training else None
+    return Embedded(profiles, rows, info, control=False, seen=seen)
 
 
-def weights_notes(card: ModelCard, adapter: ImageAdapter) -> tuple[str, ...]:
-    """What a user of random weights should know."""
-    if adapter.weights_kind != "random":
-        return ()
-    better = f"fetch the published ones with `{fetch_command(card)}`" if card.weights else "it has learnt nothing"
-    return (f"{card.id}: random weights; {better}",)
+def _training(adapter: ImageAdapter, screen: Screen) -> TrainingInfo | None:
+    """How an adapter's weights were made, as a result says it."""
+    told = adapter.training
+    if told is None:
+        return None
+    return TrainingInfo(
+        screen=told.screen,
+        perturbations=len(told.perturbations),
+        steps=told.steps,
+        samples=told.samples,
+        seed=told.seed,
+        overlap=len(told.perturbations & treated(screen.wells)),
+    )
+
+
+def treated(wells: pd.DataFrame) -> frozenset[str]:
+    """The perturbations of a screen's wells but for negative controls and empty ones."""
+    if ROLES["perturbation"] not in wells:
+        return frozenset()
+    kept = ~wells[ROLES["pert_type"]].isin(["negcon", "empty"])
+    return frozenset(wells.loc[kept, ROLES["perturbation"]].dropna().astype(str))
+
+
+def weights_notes(card: ModelCard, adapter: ImageAdapter, screen: Screen) -> tuple[str, ...]:
+    """What a user of weights that are not the published ones should know."""
+    notes = []
+    better = f"; fetch the published ones with `{fetch_command(card)}`" if card.weights else ""
+    if adapter.weights_kind == "random":
+        notes.append(f"{card.id}: random weights" + (better or "; it has learnt nothing"))
+    training = _training(adapter, screen)
+    if adapter.weights_kind == "demo":
+        made = f", trained on the screen {training.screen}" if training else ""
+        notes.append(f"{card.id}: demonstration weights{made}: they say nothing of the model's rank{better}")
+    if training and training.overlap:
+        notes.append(
+            f"{card.id}: the weights saw {training.overlap} of the {len(treated(screen.wells))} perturbations of "
+            f"{screen.id} in training"
+        )
+    return tuple(notes)
 
 
 def image_model(card: ModelCard, screen: Screen, request: Request) -> ImageAdapter:
-    """The model that a run asks for: with the weights it names, else the published ones if all are there, else random.
+    """The model that a run asks for: with the weights that it names, else the best that are here.
 
-    Nothing is fetched.
+    Best are the published ones, then the demonstration's, then random ones; nothing is fetched.
     """
     from phenobench.models import load_adapter
 
     if screen.images is None:
         raise InputError(f"{card.id} embeds images and the screen {screen.id} has none; name another with --screen")
     parts = request.weights.parts if card.trained else {}
-    there = not request.weights.random and weights_are_here(card)
+    there = not request.weights.random and (weights_are_here(card) or bool(card.demo))
     return load_adapter(
         card,
         weights=parts or None,

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 COMMIT = "c0ffee" * 6 + "c0ff"
 
-_FILE = re.compile(r"/(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>.+)")
+_FILE = re.compile(r"/(?P<repo>(?:datasets/)?[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>.+)")
 
 
 @dataclass
@@ -20,7 +20,7 @@ class Hub:
     """A hub whose repositories have one commit.
 
     Attributes:
-        files: contents by ``repository/path``.
+        files: contents by ``repository/path``; the repository of a data set starts with ``datasets/``.
         small: those that are kept by git and not by its storage for large files, whose names are not their sha256.
         cut: of these half arrives, and the connection ends; once.
         gated: repositories that only those with the token may read.

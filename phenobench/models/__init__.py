@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phenobench.cards import ModelCard, find, load
+from phenobench.demonstration import are_demo, demo_weights
 from phenobench.errors import InputError
 from phenobench.hub import are_official, fetch_command, official_weights
 from phenobench.registry import resolve
@@ -28,7 +29,8 @@ def load_model(
     Args:
         id_or_card_path: a model's id, or the path of a card.
         weights: a file of weights, or a file for each part that the card names; hashes are recorded. Parts that are
-            not given are the published ones, where they have been fetched.
+            not given are the published ones, where they have been fetched. Without any they are the published ones if
+            all of them have been fetched, else the demonstration's.
         device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the best there is.
         random_init: a seed; builds the network without weights.
         channels: the channels of a network that is built from a seed, where its card leaves them open.
@@ -54,14 +56,8 @@ def load_adapter(
         raise InputError(f"{card.id} takes no images; it is made from {card.input}")
     if weights is not None and random_init is not None:
         raise InputError(f"{card.id}: weights and random_init exclude each other; give one")
-    given = _parts(weights)
-    published = official_weights(card) if random_init is None else {}
-    if random_init is None and not given and published.keys() != card.weights.keys():
-        raise InputError(
-            f"{card.id}: give its file of weights, or random_init=SEED, or fetch the published ones with "
-            f"`{fetch_command(card)}`"
-        )
-    parts = {**published, **given}
+    given = _by_part(weights)
+    parts = _files(card, given) if random_init is None else {}
     adapter: ImageAdapter = resolve(card.adapter, card.id).load(
         card,
         weights=parts,
@@ -69,12 +65,38 @@ def load_adapter(
         device=device,
         channels=None if channels is None else tuple(channels),
     )
-    if parts and are_official(card, parts):
+    if not parts:
+        return adapter
+    if are_official(card, parts):
         adapter.weights_kind = "official"
+        return adapter
+    from phenobench.models.weights import read_training
+
+    adapter.training = read_training(parts["model"])
+    if are_demo(card, parts):
+        adapter.weights_kind = "demo"
+    else:
+        adapter.weights_by_path = True
     return adapter
 
 
-def _parts(weights: str | Path | Mapping[str, str | Path] | None) -> dict[str, Path]:
+def _files(card: ModelCard, given: Mapping[str, Path]) -> Mapping[str, Path]:
+    """The files by part: those given, completed by the published ones; without any the published or the demo's."""
+    if are_demo(card, given):
+        return given
+    published = official_weights(card)
+    if given or (published and published.keys() == card.weights.keys()):
+        return {**published, **given}
+    demo = demo_weights(card)
+    if card.weights and not demo:
+        raise InputError(
+            f"{card.id}: give its file of weights, or random_init=SEED, or fetch the published ones with "
+            f"`{fetch_command(card)}`"
+        )
+    return demo
+
+
+def _by_part(weights: str | Path | Mapping[str, str | Path] | None) -> dict[str, Path]:
     if weights is None:
         return {}
     given = weights if isinstance(weights, Mapping) else {"model": weights}

@@ -6,7 +6,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from phenobench.descriptions import Description
 from phenobench.errors import InputError
 from phenobench.images import to_eight_bit
 from phenobench.results import WeightsKind
+
+if TYPE_CHECKING:
+    from phenobench.models.weights import Training
 
 
 class ImageAdapter(ABC):
@@ -32,6 +35,8 @@ class ImageAdapter(ABC):
         sites_sha256: what fixes the features of sites, where these are worth keeping besides the wells'.
         weights_kind: "official", "trained", "demo" or "random".
         weights_sha256: what fixes its arithmetic: the hash of its weights, or of its definition.
+        weights_by_path: they were given by path, and are neither the published nor the demonstration's.
+        training: how they were made, where their file says it.
     """
 
     id: str
@@ -42,6 +47,8 @@ class ImageAdapter(ABC):
     sites_sha256: str = ""
     weights_kind: WeightsKind = "official"
     weights_sha256: str = ""
+    weights_by_path: bool = False
+    training: Training | None = None
 
     def __init__(self, card: ModelCard) -> None:
         self.id = card.id

@@ -11,13 +11,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
-from pydantic import BaseModel, PositiveInt
 from tokenizers import Tokenizer
 from torch import nn
+from transformers import Dinov2Model
 
 from phenobench.cards import ModelCard, find, validate
 from phenobench.errors import InputError, unknown
@@ -25,6 +25,7 @@ from phenobench.files import sha256_of
 from phenobench.images import to_eight_bit
 from phenobench.models import dinov2
 from phenobench.models.adapter import TextAdapter
+from phenobench.models.cellclip_checkpoint import CellClipSettings, Metadata
 from phenobench.models.cellclip_networks import (
     CellClipNetwork,
     CellClipShape,
@@ -34,7 +35,7 @@ from phenobench.models.cellclip_networks import (
     random_weights,
 )
 from phenobench.models.prompts import prompt
-from phenobench.models.tokenizer import build_tokenizer, encode, read_tokenizer
+from phenobench.models.tokenizer import build_tokenizer, encode, parse_tokenizer, read_tokenizer
 from phenobench.models.torch_adapter import TorchAdapter
 from phenobench.models.weights import read_tensors
 from phenobench.provenance import text_sha256
@@ -45,29 +46,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CellClip", "crop_windows", "prompt"]
 
-# DINOv2's crops: 16 x 16 patches.
-_CROP = 224
+# Side of the crops that DINOv2 sees: 16 x 16 patches of the published one.
+CROP = 224
 _PARTS = ("model", "dinov2", "tokenizer")
-
-
-class _Settings(CellClipShape):
-    """A card's ``[network]``: the sizes for random weights, and what no file says.
-
-    Attributes:
-        dinov2: the card whose network sees the channels.
-        crops: crops of a site whose features are averaged.
-        pooling: from sites to wells, by the model's attention or by the mean.
-    """
-
-    dinov2: str
-    crops: PositiveInt
-    pooling: Literal["mil", "mean"]
-
-
-class _Metadata(BaseModel):
-    """The metadata of a file that was trained here; the published one has none of it."""
-
-    kind: Literal["demo", "trained"] = "trained"
 
 
 class CellClip(TorchAdapter, TextAdapter):
@@ -77,13 +58,13 @@ class CellClip(TorchAdapter, TextAdapter):
     first image and the third at the first text.
 
     Attributes:
-        settings: the card's ``[network]``.
+        settings: the card's ``[network]``, or that of a file that was trained here.
         shape: the sizes of the network.
     """
 
     # A crop is five pictures to DINOv2.
     batch = 8
-    settings: _Settings
+    settings: CellClipSettings
     shape: CellClipShape
     _orders: Mapping[str, tuple[str, ...]]
     _parts: Mapping[str, Path]
@@ -106,52 +87,63 @@ class CellClip(TorchAdapter, TextAdapter):
             InputError: neither is given, a part is unknown or absent, the file does not fit, or there is no
                 such device.
         """
-        settings = validate(card.network, _Settings, f"{card.id}, network")
-        shape: CellClipShape = settings
+        settings = validate(card.network, CellClipSettings, f"{card.id}, network")
+        _require_files(card, weights, random_init)
+        told = Metadata()
+        shape: CellClipShape
         kind: WeightsKind
-        if weights:
-            digests = _digests(card, weights)
-            digest = digests["model"] if len(digests) == 1 else text_sha256(*map(" ".join, digests.items()))
-            encoder = digests.get("dinov2")
+        if "model" in weights:
+            origin = str(weights["model"])
             tensors, metadata = read_tensors(weights["model"])
             state = {key.removeprefix("module."): value for key, value in tensors.items()}
-            origin = str(weights["model"])
-            kind = validate(metadata, _Metadata, f"{origin}, metadata").kind
+            told = validate(metadata, Metadata, f"{origin}, metadata")
+            settings = told.network or settings
             shape = infer_shape(state, settings.vision_heads, origin)
-            made = partial(build, shape, state, origin)
-        elif random_init is not None:
-            digest = text_sha256(f"random {random_init}", *map(str, sorted(card.network.items())))
-            encoder = f"random {random_init}"
-            kind, made = "random", partial(_random, settings, random_init)
+            kind, made = told.kind, partial(build, shape, state, origin)
         else:
-            raise InputError(f"{card.id}: give the model's file of weights, or random_init=SEED for one without")
+            shape, kind, made = settings, "random", partial(_random, settings, random_init or 0)
+        # What the model's own file brings is taken from no other.
+        digests = {part: sha256_of(path) for part, path in sorted(weights.items()) if part not in told.parts}
+        if "model" not in weights:
+            digests["model"] = text_sha256(f"random {random_init}", *map(str, sorted(card.network.items())))
+        digest = digests["model"] if len(digests) == 1 else text_sha256(*map(" ".join, digests.items()))
         model = cls(card, made, kind, digest, device)
         model.settings, model.shape, model._seed = settings, shape, random_init
-        model._orders, model._parts = card.channel_orders, weights
+        model._orders = card.channel_orders if told.channels is None else {"trained": told.channels}
+        model._parts = {**weights, **dict.fromkeys(told.parts, weights.get("model", Path()))}
+        if told.tokenizer is not None:
+            model._tokenizer = parse_tokenizer(told.tokenizer, f"the tokenizer in {origin}")
+        encoder = digests.get("model" if "dinov2" in told.parts else "dinov2")
+        if encoder is None and random_init is not None:
+            encoder = f"random {random_init}"
         if encoder is not None:
-            seen = (encoder, settings.dinov2, settings.crops, card.sixteen_bit, *card.channel_orders.values())
+            seen = (encoder, settings.dinov2, settings.crops, card.sixteen_bit, *model._orders.values())
             model.sites_sha256 = text_sha256(*map(str, seen))
         return model
 
     @cached_property
-    def encoder(self) -> nn.Module:
+    def encoder(self) -> Dinov2Model:
         """DINOv2 on the device.
 
         Raises:
             InputError: its file is not given or does not fit, or it has another width than the model.
         """
-        config = dinov2.config_of(find().model(self.settings.dinov2))
+        sees = self.settings.dinov2
+        if isinstance(sees, str):
+            name, config = sees, dinov2.config_of(find().model(sees))
+        else:
+            name, config = "network.dinov2", dinov2.as_config(sees)
         if config.hidden_size != self.shape.vision_width:
             raise InputError(
-                f"{self.id}: {self.settings.dinov2} has {config.hidden_size} features and the model takes "
+                f"{self.id}: {name} has {config.hidden_size} features and the model takes "
                 f"{self.shape.vision_width}; name the DINOv2 that it was trained with in the card"
             )
-        if self._seed is not None:
+        if self._seed is not None and "dinov2" not in self._parts:
             state = dinov2.random_network_state(config, self._seed)
         else:
-            state = dinov2.read_network_state(config, self._part("dinov2", f"images need {self.settings.dinov2}"))
+            state = dinov2.read_network_state(config, self._part("dinov2", f"images need {name}"))
         network: nn.Module = dinov2.build(config, state)
-        return network.to(self.device)
+        return cast(Dinov2Model, network.to(self.device))
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
         """Embeddings (n, 512) of crops (n, c, 224, 224), each as a well of its own."""
@@ -186,7 +178,7 @@ class CellClip(TorchAdapter, TextAdapter):
         height, width = selected.shape[2:]
         crops = np.stack(
             [
-                image[:, top : top + _CROP, left : left + _CROP]
+                image[:, top : top + CROP, left : left + CROP]
                 for image, key in zip(selected, keys, strict=True)
                 for top, left in crop_windows(key, height, width, self.settings.crops)
             ]
@@ -306,22 +298,24 @@ def crop_windows(key: str, height: int, width: int, count: int) -> list[tuple[in
 
     There are fewer than ``count`` where a field has no more.
     """
-    rows, columns = height - _CROP + 1, width - _CROP + 1
+    rows, columns = height - CROP + 1, width - CROP + 1
     rng = np.random.default_rng(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "little"))
     drawn = rng.choice(rows * columns, min(count, rows * columns), replace=False)
     return [divmod(int(place), columns) for place in drawn]
 
 
-def _digests(card: ModelCard, weights: Mapping[str, Path]) -> dict[str, str]:
-    """The hash of each part that is given, by name in alphabetical order."""
+def _require_files(card: ModelCard, weights: Mapping[str, Path], random_init: int | None) -> None:
+    """Refuse parts that no CellCLIP has, files that are none, and weights without towers unless these are random."""
     for part, path in weights.items():
         if part not in _PARTS:
             raise unknown(f"part of {card.id}", part, _PARTS)
         if not path.is_file():
             raise InputError(f"{card.id}: {path} is no file; give one for the part '{part}' of the weights")
-    if "model" not in weights:
+    if "model" in weights or random_init is not None:
+        return
+    if weights:
         raise InputError(f"{card.id}: the weights lack the part 'model'; give the model's own file")
-    return {part: sha256_of(path) for part, path in sorted(weights.items())}
+    raise InputError(f"{card.id}: give the model's file of weights, or random_init=SEED for one without")
 
 
 def _random(shape: CellClipShape, seed: int) -> CellClipNetwork:

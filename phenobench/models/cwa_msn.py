@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -110,14 +110,17 @@ def random_checkpoint(shape: VitShape, channels: Sequence[str], seed: int) -> Ch
     return Checkpoint(random_state(_skeleton(shape), seed), shape, names, "random")
 
 
-def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+def write_checkpoint(path: Path, checkpoint: Checkpoint, training: Mapping[str, Any] | None = None) -> None:
     """Write a checkpoint as safetensors, whole or not at all; the same checkpoint gives the same bytes.
 
-    The file's metadata has ``shape`` and ``channels`` as JSON and ``kind``.
+    The file's metadata has ``shape``, ``channels`` and, where given, ``training`` (see ``weights.Training``) as JSON,
+    and ``kind``.
     """
     metadata = {"shape": json.dumps(asdict(checkpoint.shape)), "kind": checkpoint.kind}
     if checkpoint.channels is not None:
         metadata["channels"] = json.dumps(checkpoint.channels)
+    if training is not None:
+        metadata["training"] = json.dumps(training)
     write_tensors(path, checkpoint.state, metadata)
 
 

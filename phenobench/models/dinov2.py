@@ -11,10 +11,10 @@ import hashlib
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Literal, cast
 
 import torch
 from pydantic import BaseModel, ConfigDict
-from torch import nn
 from transformers import Dinov2Config, Dinov2Model
 
 from phenobench.cards import ModelCard, validate
@@ -41,10 +41,13 @@ _GATED = ".mlp.weights_in."
 _GATED_PARTS = (".mlp.gate_proj.", ".mlp.up_proj.")
 
 
-class _Sizes(BaseModel):
-    """A card's ``[network]``; the names are those of the ``config.json`` that is published with the weights."""
+class Dinov2Sizes(BaseModel):
+    """A card's ``[network]``; the names are those of the ``config.json`` that is published with the weights.
 
-    model_config = ConfigDict(extra="forbid")
+    ``num_channels`` are planes of a picture: the published ones see three, one is enough for a network made here.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     hidden_size: int
     num_hidden_layers: int
@@ -53,15 +56,20 @@ class _Sizes(BaseModel):
     use_swiglu_ffn: bool
     image_size: int
     patch_size: int
+    num_channels: Literal[1, 3] = 3
 
 
 def config_of(card: ModelCard) -> Dinov2Config:
-    """The sizes of a card's ``[network]`` as transformers takes them, without the mask token of training.
+    """The sizes of a card's ``[network]``, see ``as_config``.
 
     Raises:
         InputError: a size is missing or unknown; it is named.
     """
-    sizes = validate(card.network, _Sizes, f"{card.id}, network")
+    return as_config(validate(card.network, Dinov2Sizes, f"{card.id}, network"))
+
+
+def as_config(sizes: Dinov2Sizes) -> Dinov2Config:
+    """Sizes as transformers takes them, without the mask token of training."""
     return Dinov2Config(use_mask_token=False, **sizes.model_dump())
 
 
@@ -96,20 +104,24 @@ def build(config: Dinov2Config, state: Mapping[str, torch.Tensor]) -> Dinov2Mode
     return assemble(partial(Dinov2Model, config), state, "the state of DINOv2")
 
 
-def preprocess(crops: torch.Tensor) -> torch.Tensor:
-    """Each channel as three equal planes, times 1/255, minus ImageNet's mean over its deviation.
+def preprocess(crops: torch.Tensor, planes: int = 3) -> torch.Tensor:
+    """Each channel as equal planes, times 1/255, minus ImageNet's mean over its deviation.
 
     Args:
         crops: (n, c, h, w), uint8 or float32 on the 0-255 scale.
+        planes: three, or the first of them alone.
 
     Returns:
-        (n * c, 3, h, w) float32, channels of an image next to each other; planes differ by the two constants.
+        (n * c, planes, h, w) float32, channels of an image next to each other; planes differ by the two constants.
     """
-    mean, deviation = (torch.tensor(values, device=crops.device).reshape(3, 1, 1) for values in (_MEAN, _DEVIATION))
-    return (crops.flatten(0, 1).unsqueeze(1).to(torch.float32) / 255 - mean) / deviation
+    mean, deviation = (
+        torch.tensor(values[:planes], device=crops.device).reshape(-1, 1, 1) for values in (_MEAN, _DEVIATION)
+    )
+    # One pass over the planes, in place of one for each operation.
+    return torch.addcmul(-mean / deviation, crops.flatten(0, 1).unsqueeze(1).to(torch.float32), 1 / (255 * deviation))
 
 
-def channel_features(network: nn.Module, crops: torch.Tensor) -> torch.Tensor:
+def channel_features(network: Dinov2Model, crops: torch.Tensor) -> torch.Tensor:
     """The CLS token after the final norm, of each channel alone.
 
     The position table is resized, bicubic, from the 37 x 37 patches of its training to those of a crop.
@@ -121,7 +133,7 @@ def channel_features(network: nn.Module, crops: torch.Tensor) -> torch.Tensor:
     Returns:
         (n, c, dim).
     """
-    features: torch.Tensor = network(preprocess(crops)).pooler_output
+    features: torch.Tensor = network(preprocess(crops, network.config.num_channels)).pooler_output
     return features.reshape(*crops.shape[:2], -1)
 
 
@@ -163,7 +175,7 @@ class Dinov2(TorchAdapter):
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
         """Features (n, c * dim), channel after channel in the order of the crops, or their mean over channels."""
-        features = channel_features(self.network, crops)
+        features = channel_features(cast(Dinov2Model, self.network), crops)
         return features.flatten(1) if self._side_by_side else features.mean(dim=1)
 
 

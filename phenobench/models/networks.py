@@ -84,7 +84,7 @@ class VisionTransformer(nn.Module):
         tokens = 1 + (shape.image // shape.patch) ** 2
         self.cls_token = nn.Parameter(torch.zeros(1, 1, shape.width))
         self.pos_embed = nn.Parameter(torch.zeros(1, tokens, shape.width))
-        self.patch_embed = _PatchEmbedding(shape)
+        self.patch_embed = PatchEmbedding(shape)
         self.blocks = nn.ModuleList(_Block(shape) for _ in range(shape.depth))
         self.norm = nn.LayerNorm(shape.width, eps=_EPSILON)
 
@@ -144,7 +144,7 @@ class VisionTransformer(nn.Module):
         return torch.cat([self.pos_embed[:, :1], resized.flatten(2).transpose(1, 2)], dim=1)
 
 
-class _PatchEmbedding(nn.Module):
+class PatchEmbedding(nn.Module):
     """The convolution of patch by patch, as one matrix product over patches."""
 
     def __init__(self, shape: VitShape) -> None:
@@ -152,6 +152,7 @@ class _PatchEmbedding(nn.Module):
         self.proj = nn.Conv2d(shape.channels, shape.width, kernel_size=shape.patch, stride=shape.patch)
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
+        """Tokens (..., width) of patches (..., c * patch * patch) as ``patchify`` orders them."""
         return functional.linear(patches, self.proj.weight.flatten(1), self.proj.bias)
 
 

@@ -7,29 +7,31 @@ position table, which is a formula, nor ``fc_norm``, which the model's own ``pre
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
+from pydantic import BaseModel, Json, model_validator
 from torch import nn
 from torch.nn import functional
 
-from phenobench.cards import ModelCard
+from phenobench.cards import ModelCard, validate
 from phenobench.errors import InputError
 from phenobench.files import sha256_of
-from phenobench.models.networks import VIT_SMALL
+from phenobench.models.networks import VIT_SMALL, PatchEmbedding, VitShape, patchify
 from phenobench.models.torch_adapter import TorchAdapter, single_file
-from phenobench.models.weights import assemble, checked, random_state, read_tensors, skeleton
-from phenobench.results import WeightsKind
+from phenobench.models.weights import assemble, checked, random_state, read_tensors, skeleton, write_tensors
 
-# Every channel goes through the same convolution, as an image of its own.
-_SHAPE = replace(VIT_SMALL, image=256, channels=1)
-_SIDE = _SHAPE.image // _SHAPE.patch
+Kind = Literal["demo", "trained", "random"]
+
+# The published sizes. Every channel goes through the same patch embedding, as an image of its own.
+SHAPE = replace(VIT_SMALL, image=256, channels=1)
 # The file's position table has rows for so many.
 _MOST_CHANNELS = 11
 _LAYER_NORM_EPSILON = 1e-6
@@ -51,15 +53,15 @@ def preprocess(images: torch.Tensor) -> torch.Tensor:
     return functional.instance_norm(images.to(torch.float32) / 255, eps=_INSTANCE_NORM_EPSILON)
 
 
-def position_table() -> torch.Tensor:
-    """Positions of a channel's patches in reading order, the same for all channels: float32 (256, 384).
+def position_table(side: int, width: int) -> torch.Tensor:
+    """Positions of a channel's patches in reading order, the same for all channels: float32 (side * side, width).
 
-    Sines and cosines of the row's 96 angles, then of the column's, at wavelengths up to 10000.
+    Sines and cosines of the row's ``width / 4`` angles, then of the column's, at wavelengths up to 10000.
     """
-    frequencies = _SHAPE.width // 4
-    angles = torch.arange(_SIDE)[:, None] * 10000 ** (-torch.arange(frequencies) / frequencies)
+    frequencies = width // 4
+    angles = torch.arange(side)[:, None] * 10000 ** (-torch.arange(frequencies) / frequencies)
     axis = torch.cat([angles.sin(), angles.cos()], dim=1)
-    grid = [axis[:, None].expand(-1, _SIDE, -1), axis[None].expand(_SIDE, -1, -1)]
+    grid = [axis[:, None].expand(-1, side, -1), axis[None].expand(side, -1, -1)]
     return torch.cat(grid, dim=2).flatten(0, 1)
 
 
@@ -70,12 +72,17 @@ class ChannelAgnosticVit(nn.Module):
     Parameters start as PyTorch makes them; see ``OpenPhenom`` for a network with weights.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, shape: VitShape = SHAPE) -> None:
         super().__init__()
-        projection = nn.Conv2d(1, _SHAPE.width, kernel_size=_SHAPE.patch, stride=_SHAPE.patch)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, _SHAPE.width))
-        self.patch_embed = nn.ModuleDict({"proj": projection})
-        self.blocks = nn.ModuleList(_ParallelBlock() for _ in range(_SHAPE.depth))
+        self.shape = shape
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, shape.width))
+        self.patch_embed = PatchEmbedding(shape)
+        self.blocks = nn.ModuleList(_ParallelBlock(shape) for _ in range(shape.depth))
+
+    @property
+    def side(self) -> int:
+        """Patches in a row of a channel."""
+        return self.shape.image // self.shape.patch
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Embed each channel in the context of all.
@@ -88,55 +95,105 @@ class ChannelAgnosticVit(nn.Module):
             change places with the channels, and their mean over channels is the model's embedding.
         """
         n, channels = images.shape[:2]
-        tokens = self.embed(images)
+        tokens = self.through(self.embed(images))
+        return tokens[:, 1:].reshape(n, channels, self.side**2, self.shape.width).mean(dim=2)
+
+    def through(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Tokens after the last block, of the shape of those before the first."""
         for block in self.blocks:
             tokens = block(tokens)
-        return tokens[:, 1:].reshape(n, channels, _SIDE**2, _SHAPE.width).mean(dim=2)
+        return tokens
 
     def embed(self, images: torch.Tensor) -> torch.Tensor:
         """Tokens before the first block, (n, 1 + 256 c, 384): CLS, then patches by channel, row, column."""
         n, channels = images.shape[:2]
-        patches = self.patch_embed["proj"](images.flatten(0, 1)[:, None]).flatten(2).transpose(1, 2)
-        tokens = (patches + position_table().to(patches.device)).reshape(n, channels * _SIDE**2, _SHAPE.width)
-        return torch.cat([self.cls_token.expand(n, -1, -1), tokens], dim=1)
+        patches = patchify(images.flatten(0, 1)[:, None], self.shape.patch)
+        places = torch.arange(self.side**2, device=images.device).repeat(n, channels)
+        return self.embed_patches(patches.reshape(n, channels * self.side**2, -1), places)
+
+    def embed_patches(self, patches: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
+        """The same of any patches, of whichever channels.
+
+        Args:
+            patches: (n, k, patch * patch), rows of pixels one after the other.
+            places: (n, k) where each is in its channel, from 0 in reading order.
+
+        Returns:
+            (n, 1 + k, width), CLS first.
+        """
+        table = position_table(self.side, self.shape.width).to(patches.device)
+        tokens = self.patch_embed(patches) + table[places]
+        return torch.cat([self.cls_token.expand(len(tokens), -1, -1).to(tokens.dtype), tokens], dim=1)
 
 
 class _ParallelBlock(nn.Module):
     """Attention and MLP side by side on one norm and one projection (Dehghani et al. 2023, arXiv 2302.05442)."""
 
-    def __init__(self) -> None:
+    def __init__(self, shape: VitShape) -> None:
         super().__init__()
-        width, hidden = _SHAPE.width, _SHAPE.hidden
+        self._shape = shape
+        width, hidden = shape.width, shape.hidden
         self.mlp_bias = nn.Parameter(torch.zeros(hidden))
         self.in_norm = nn.LayerNorm(width, eps=_LAYER_NORM_EPSILON)
         self.in_proj = nn.Linear(width, hidden + 3 * width, bias=False)
-        self.q_norm = nn.LayerNorm(width // _SHAPE.heads, eps=_LAYER_NORM_EPSILON)
-        self.k_norm = nn.LayerNorm(width // _SHAPE.heads, eps=_LAYER_NORM_EPSILON)
+        self.q_norm = nn.LayerNorm(width // shape.heads, eps=_LAYER_NORM_EPSILON)
+        self.k_norm = nn.LayerNorm(width // shape.heads, eps=_LAYER_NORM_EPSILON)
         self.attn_out_proj = nn.Linear(width, width)
         self.mlp_out_proj = nn.Linear(hidden, width)
         self.ls = nn.ParameterDict({"gamma": torch.ones(width)})
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
-        width = _SHAPE.width
+        width, heads = self._shape.width, self._shape.heads
         # The weights were trained with timm before 1.0.25, which puts the MLP's bias on the last 1536 of the 2688
         # outputs, though the MLP's are the first: most of it lands on queries, keys and values.
         bias = functional.pad(self.mlp_bias, (3 * width, 0))
         projected = functional.linear(self.in_norm(tokens), self.in_proj.weight, bias)
-        hidden, q, k, v = torch.split(projected, [_SHAPE.hidden, width, width, width], dim=-1)
-        mixed = functional.scaled_dot_product_attention(self.q_norm(_heads(q)), self.k_norm(_heads(k)), _heads(v))
+        hidden, q, k, v = torch.split(projected, [self._shape.hidden, width, width, width], dim=-1)
+        q, k, v = (split_heads(part, heads) for part in (q, k, v))
+        mixed = functional.scaled_dot_product_attention(self.q_norm(q), self.k_norm(k), v)
         attended = self.attn_out_proj(mixed.transpose(1, 2).flatten(2))
         changed: torch.Tensor = tokens + self.ls["gamma"] * (attended + self.mlp_out_proj(functional.gelu(hidden)))
         return changed
 
 
-def _heads(tokens: torch.Tensor) -> torch.Tensor:
+def split_heads(tokens: torch.Tensor, heads: int) -> torch.Tensor:
     """(n, length, width) to (n, heads, length, width / heads)."""
     n, length, _ = tokens.shape
-    return tokens.reshape(n, length, _SHAPE.heads, -1).transpose(1, 2)
+    return tokens.reshape(n, length, heads, -1).transpose(1, 2)
 
 
-def read_encoder(path: Path) -> dict[str, torch.Tensor]:
-    """The encoder's parameters by name, float32, from the published file or one with the same tensors.
+@dataclass(frozen=True)
+class Encoder:
+    """What it takes to build the network.
+
+    Attributes:
+        state: the parameters by name, float32; nothing else.
+        shape: the sizes.
+        kind: where the weights come from: the demonstration's, somebody's training, or a seed.
+    """
+
+    state: Mapping[str, torch.Tensor]
+    shape: VitShape
+    kind: Kind
+
+
+class _Metadata(BaseModel):
+    """The metadata of a file that was trained here; the published one has none of it, and the published sizes."""
+
+    shape: Json[VitShape] = SHAPE
+    kind: Kind = "trained"
+
+    @model_validator(mode="after")
+    def _one_channel_at_a_time(self) -> Self:
+        if self.shape.channels != 1 or self.shape.width % 4:
+            raise ValueError(
+                f"{self.shape} is no channel-agnostic encoder's; channels must be 1, and width divide by 4"
+            )
+        return self
+
+
+def read_encoder(path: Path) -> Encoder:
+    """The encoder in the published file, in one with the same tensors, or in one that was trained here.
 
     The published file is named as safetensors and may be a torch archive: what is inside decides.
     Prefixes such as ``encoder.vit_backbone.`` are dropped; what inference does not need is ignored.
@@ -145,21 +202,41 @@ def read_encoder(path: Path) -> dict[str, torch.Tensor]:
         InputError: no such file, a file that is neither, a pickle with anything but data, or
             parameters that are missing or misshapen, the first five of which are named.
     """
-    tensors, _ = read_tensors(path)
-    network = skeleton(ChannelAgnosticVit)
+    tensors, metadata = read_tensors(path)
+    known = validate(metadata, _Metadata, f"{path}, metadata")
+    network = skeleton(partial(ChannelAgnosticVit, known.shape))
     wanted = network.state_dict()
     ends = [(key, name) for key in tensors for name in wanted if f".{key}".endswith(f".{name}")]
     # Of several prefixes (a decoder may have a parameter of the same name) the encoder's has the most parameters.
     prefixes = Counter(key.removesuffix(name) for key, name in ends)
     prefix = max(prefixes, key=prefixes.__getitem__, default="")
     state = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-    return checked(state, network, str(path))
+    return Encoder(checked(state, network, str(path)), known.shape, known.kind)
+
+
+def random_encoder(shape: VitShape, seed: int) -> Encoder:
+    """Weights from a seed alone, as ``weights.random_state`` makes them."""
+    return Encoder(random_state(skeleton(partial(ChannelAgnosticVit, shape)), seed), shape, "random")
+
+
+def write_encoder(path: Path, encoder: Encoder, training: Mapping[str, Any]) -> None:
+    """Write an encoder as safetensors, whole or not at all; the same encoder gives the same bytes.
+
+    The file's metadata has ``shape`` and ``training`` (see ``weights.Training``) as JSON, and ``kind``.
+    """
+    metadata = {
+        "shape": json.dumps(asdict(encoder.shape)),
+        "kind": encoder.kind,
+        "training": json.dumps(training),
+    }
+    write_tensors(path, encoder.state, metadata)
 
 
 class OpenPhenom(TorchAdapter):
     """OpenPhenom as an image model for 1 to 11 channels in any order: the mean over the patches of all channels.
 
-    Embeddings are float32 (n, 384), or (n, 384 c), channel by channel, where the card says ``per_channel``.
+    Embeddings are float32 (n, width), 384 features in the published sizes, or (n, width c), channel by channel, where
+    the card says ``per_channel``.
     """
 
     batch = 8
@@ -174,31 +251,33 @@ class OpenPhenom(TorchAdapter):
         device: str,
         channels: tuple[str, ...] | None,
     ) -> Self:
-        """From the published file of weights, or with random weights; ``channels`` decide nothing.
+        """From a file of weights, or with random weights of the published sizes; ``channels`` decide nothing.
 
         Raises:
             InputError: neither is given, the file does not fit, the card's crop is another, or there
                 is no such device.
         """
-        if card.crop != _SHAPE.image:
-            raise InputError(f"{card.id}: the network looks at squares of {_SHAPE.image} pixels; set crop to that")
-        kind: WeightsKind
         if weights:
             path = single_file(card, weights)
-            state, origin, kind, digest = read_encoder(path), str(path), "trained", sha256_of(path)
+            encoder, origin, digest = read_encoder(path), str(path), sha256_of(path)
         elif random_init is not None:
-            state, origin, kind = random_state(skeleton(ChannelAgnosticVit), random_init), "random weights", "random"
-            digest = hashlib.sha256(f"OpenPhenom random {random_init} {_SHAPE}".encode()).hexdigest()
+            encoder, origin = random_encoder(SHAPE, random_init), "random weights"
+            digest = hashlib.sha256(f"OpenPhenom random {random_init} {SHAPE}".encode()).hexdigest()
         else:
             raise InputError(f"{card.id}: give its file of weights, or random_init=SEED for a network without")
-        model = cls(card, partial(assemble, ChannelAgnosticVit, state, origin), kind, digest, device)
+        if card.crop != encoder.shape.image:
+            raise InputError(
+                f"{card.id}: the network looks at squares of {encoder.shape.image} pixels; set crop to that"
+            )
+        build = partial(assemble, partial(ChannelAgnosticVit, encoder.shape), encoder.state, origin)
+        model = cls(card, build, encoder.kind, digest, device)
         model._per_channel = card.per_channel
         return model
 
     _per_channel: bool
 
     def embed_crops(self, crops: np.ndarray, channels: Sequence[str]) -> np.ndarray:
-        """Embeddings float32 (n, 384), or (n, 384 c) channel by channel."""
+        """Embeddings float32 (n, width), or (n, width c) channel by channel."""
         if not 1 <= len(channels) <= _MOST_CHANNELS:
             raise InputError(
                 f"{self.id}: the network takes 1 to {_MOST_CHANNELS} channels and the images have "

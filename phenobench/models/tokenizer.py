@@ -48,17 +48,26 @@ def read_tokenizer(path: Path) -> Tokenizer:
         content = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read ({error}); give a tokenizer.json or a vocab.txt") from error
+    return parse_tokenizer(content, str(path))
+
+
+def parse_tokenizer(content: str, origin: str) -> Tokenizer:
+    """A tokenizer from the text of its file, see ``read_tokenizer``.
+
+    Raises:
+        InputError: the text is neither, or lacks one of BERT's special tokens.
+    """
     if content.startswith("{"):
         try:
             tokenizer = Tokenizer.from_str(content)
         except Exception as error:  # the library raises nothing narrower
-            raise InputError(f"{path} is no tokenizer.json ({error}); fetch it again") from error
+            raise InputError(f"{origin} is no tokenizer.json ({error}); fetch it again") from error
     else:
         # Not splitlines: the vocabulary has line breaks of other scripts for tokens.
         tokens = content.removesuffix("\n").split("\n")
-        _demand_special(tokens, path)
+        _demand_special(tokens, origin)
         tokenizer = _word_pieces({token: number for number, token in enumerate(tokens)})
-    _demand_special(tokenizer.get_vocab(), path)
+    _demand_special(tokenizer.get_vocab(), origin)
     return tokenizer
 
 
@@ -101,7 +110,7 @@ def _word_pieces(vocabulary: Mapping[str, int]) -> Tokenizer:
     return tokenizer
 
 
-def _demand_special(tokens: Sequence[str] | Mapping[str, int], path: Path) -> None:
+def _demand_special(tokens: Sequence[str] | Mapping[str, int], origin: str) -> None:
     missing = [token for token in _SPECIAL if token not in tokens]
     if missing:
-        raise InputError(f"{path} lacks {', '.join(missing)}; give the tokenizer.json or vocab.txt of a BERT")
+        raise InputError(f"{origin} lacks {', '.join(missing)}; give the tokenizer.json or vocab.txt of a BERT")

@@ -11,9 +11,11 @@ from typing import Any, TypeVar
 
 import safetensors
 import torch
+from pydantic import BaseModel, ConfigDict, Json
 from safetensors.torch import save
 from torch import nn
 
+from phenobench.cards import validate
 from phenobench.errors import InputError
 from phenobench.files import atomic
 
@@ -25,6 +27,44 @@ _HEADER = slice(8, 9)
 _ARCHIVES = (b"PK", b"\x80")
 
 N = TypeVar("N", bound=nn.Module)
+
+
+class Training(BaseModel):
+    """How weights were made: ``training`` in the metadata of a file that a recipe wrote, JSON with more than this.
+
+    Attributes:
+        screen: the id of the screen.
+        perturbations: the names that were seen there.
+        steps: updates.
+        samples: drawn in all.
+        seed: of the training.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    screen: str
+    perturbations: frozenset[str]
+    steps: int
+    samples: int
+    seed: int
+
+
+class _Metadata(BaseModel):
+    training: Json[Training] | None = None
+
+
+def read_training(path: Path) -> Training | None:
+    """How the weights in a file were made; None where it does not say.
+
+    Raises:
+        InputError: what it says cannot be understood.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as handle:
+            metadata = handle.metadata() or {}
+    except (safetensors.SafetensorError, OSError):  # a torch archive has no metadata
+        return None
+    return validate(metadata, _Metadata, f"{path}, metadata").training
 
 
 def read_tensors(path: Path) -> tuple[dict[str, torch.Tensor], Mapping[str, str]]:

@@ -91,7 +91,8 @@ class SimulatedCard(BaseModel):
     """Sizes and strengths of a simulated screen; layout and images follow from them, the names and the seed.
 
     ``names`` is the pair of tables that genes and compounds are taken from. No name is in two pairs, so what is
-    trained on one is scored on the other's perturbations unseen.
+    trained on one is scored on the other's perturbations unseen. ``first_batch`` is the number of the first batch: two
+    screens that are otherwise alike but for it, and have no number in common, are of one kind and share no plate.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -101,8 +102,9 @@ class SimulatedCard(BaseModel):
     kind: Literal["simulated"]
     revision: str
     licence: str
-    # Layout and phenotypes hold what follows from it, so the fingerprint of the images does without it.
+    # Layout and phenotypes hold what follows from these two, so the fingerprint of the images does without them.
     names: Literal["simulated", "simulated_training"] = Field(default="simulated", exclude=True)
+    first_batch: int = Field(default=1, ge=1, exclude=True)
     seed: int = Field(ge=0)
     complexes: int = Field(ge=1)
     single_genes: int = Field(ge=0)
@@ -151,12 +153,15 @@ def layout(card: SimulatedCard) -> pd.DataFrame:
     content = pd.concat([treated, controls], ignore_index=True)
     places = np.array([f"{_row(row)}{column:02d}" for row in range(_ROWS) for column in range(1, _COLUMNS + 1)])
     plates = []
-    for batch in range(1, card.batches + 1):
+    for batch in range(1, card.first_batch + card.batches):
         for plate in range(1, card.plates_per_batch + 1):
+            drawn = rng.permutation(places)[: len(content)]
+            if batch < card.first_batch:
+                continue  # drawn all the same: no two batches have the same places
             wells = content.copy()
             wells[ROLES["batch"]] = f"batch{batch}"
             wells[ROLES["plate"]] = f"batch{batch}-plate{plate}"
-            wells[ROLES["well"]] = rng.permutation(places)[: len(content)]
+            wells[ROLES["well"]] = drawn
             plates.append(wells)
     columns = [ROLES[role] for role in ("batch", "plate", "well", "perturbation", "gene", "pert_type")]
     return pd.concat(plates, ignore_index=True)[[*columns, "Metadata_Target"]]
@@ -169,14 +174,18 @@ def compounds(card: SimulatedCard) -> pd.DataFrame:
 
 
 def descriptions(card: SimulatedCard) -> list[Description]:
-    """What a model may be told of each perturbation: the gene that a guide targets, a compound's name and SMILES."""
+    """What a model may be told of each perturbation: the gene that a guide targets; a compound's name and SMILES.
+
+    Before a compound's name stands its mechanism, which compounds with the same target share: by that, and by a part of
+    the SMILES, a text tells what a compound does that no model was trained on.
+    """
     genes = [
         Description(gene, _CELL_TYPE, "crispr", gene, f"{gene}_guide_1") for gene in sorted(planted(card)[0]["gene"])
     ]
     drugs = compounds(card)
     return genes + [
-        Description(name, _CELL_TYPE, "compound", name, smiles)
-        for name, smiles in zip(drugs["compound"], drugs["smiles"], strict=True)
+        Description(drug["compound"], _CELL_TYPE, "compound", f"{drug['mechanism']} {drug['compound']}", drug["smiles"])
+        for drug in drugs.to_dict("records")
     ]
 
 

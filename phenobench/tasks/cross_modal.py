@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -9,11 +11,19 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from phenobench.errors import InputError
-from phenobench.metrics.intervals import bootstrap_mean, median_interval
+from phenobench.metrics.intervals import bootstrap_mean, median_interval, share_of_hits
 from phenobench.metrics.retrieval import CrossModalRecall, Direction, cross_modal_recall, diagonal_recall
 from phenobench.profiles import ROLES, Profiles
 from phenobench.tasks.alignment import cross_fit
 from phenobench.tasks.outcome import FEW_PERTURBATIONS, Inputs, Outcome, Score, consensus
+
+# How a sentence names the perturbations that a variant is about.
+_AMONG = {
+    "genes": "the genes",
+    "compounds": "the compounds",
+    "seen": "those that the weights saw in training",
+    "unseen": "those that the weights did not see in training",
+}
 
 # One retrieval among the candidates of one fold (a single one without alignment): images, texts, their labels.
 _Fold = tuple[np.ndarray, np.ndarray, list[str], list[str]]
@@ -27,7 +37,7 @@ class Protocol(BaseModel):
     summary: str
     queries: Literal["perturbations", "wells"]
     ks: tuple[int, ...]
-    candidates: Literal["all", "genes", "compounds"] = "all"
+    candidates: Literal["all", "genes", "compounds", "seen", "unseen"] = "all"
     truth: Literal["perturbation", "row"] = "perturbation"
 
 
@@ -38,7 +48,8 @@ def score(profiles: Profiles, protocol: Protocol, inputs: Inputs) -> Outcome:
     Only perturbations that both sides have take part; the others are counted in the warnings.
 
     Raises:
-        InputError: no texts, no perturbation in common, or no common space and no ``align``.
+        InputError: no texts, no perturbation in common, no common space and no ``align``, or nothing is known of what
+            the weights saw and the variant asks for it.
     """
     if inputs.texts is None:
         raise InputError("cross-modal needs the other modality; name its file with --texts FILE")
@@ -47,7 +58,7 @@ def score(profiles: Profiles, protocol: Protocol, inputs: Inputs) -> Outcome:
             "the images were rotated by their normalization and the texts were not, so they share no space any more; "
             "use --normalization none (or center), or fit a common space with --align"
         )
-    images, texts, labels, warnings = _matched(profiles, inputs.texts, protocol)
+    images, texts, labels, warnings = _matched(profiles, inputs.texts, protocol, inputs.seen)
     text_rows, _ = consensus(texts.features, texts.role("perturbation"))
     wells, well_labels = images.features.astype(np.float64), images.role("perturbation").tolist()
     if protocol.queries == "perturbations":
@@ -70,11 +81,7 @@ def score(profiles: Profiles, protocol: Protocol, inputs: Inputs) -> Outcome:
     )
     directions = [(name, items[items["direction"] == name]) for name in ("image-to-text", "text-to-image")]
     # The largest k first: the primary score is the one with the least noise.
-    scores = [
-        _recall(rows, name, k, inputs.seed, protocol)
-        for k in sorted(protocol.ks, reverse=True)
-        for name, rows in directions
-    ]
+    scores = [_recall(rows, name, k, protocol) for k in sorted(protocol.ks, reverse=True) for name, rows in directions]
     secondary = [
         *(_reciprocal(rows, name, inputs.seed) for name, rows in directions),
         *(_median_rank(rows, name) for name, rows in directions),
@@ -90,24 +97,36 @@ def score(profiles: Profiles, protocol: Protocol, inputs: Inputs) -> Outcome:
 
 
 def _matched(
-    profiles: Profiles, texts: Profiles, protocol: Protocol
+    profiles: Profiles, texts: Profiles, protocol: Protocol, seen: frozenset[str] | None
 ) -> tuple[Profiles, Profiles, list[str], list[str]]:
     """The rows of the perturbations that both sides have, those perturbations, and what was left out."""
     images = profiles.select(profiles.treated & profiles.role("perturbation").notna().to_numpy())
     texts = texts.select(texts.treated & texts.role("perturbation").notna().to_numpy())
-    if protocol.candidates != "all":
+    if protocol.candidates in ("seen", "unseen"):
+        if seen is None:
+            raise InputError(
+                "nothing says which perturbations these weights were trained on, so none is known to be "
+                f"{protocol.candidates}; use the variant by-perturbation"
+            )
+        images, texts = (
+            side.select((side.role("perturbation").isin(seen) == (protocol.candidates == "seen")).to_numpy())
+            for side in (images, texts)
+        )
+    elif protocol.candidates != "all":
         is_gene = images.metadata.get(ROLES["gene"], pd.Series(index=images.metadata.index, dtype=object)).notna()
         images = images.select((is_gene == (protocol.candidates == "genes")).to_numpy())
         # A text is of the kind of the wells that it describes.
         texts = texts.select(texts.role("perturbation").isin(images.role("perturbation")).to_numpy())
     labels = sorted(set(images.role("perturbation")) & set(texts.role("perturbation")))
     if not labels:
-        which = "" if protocol.candidates == "all" else f" among the {protocol.candidates}"
+        which = "" if protocol.candidates == "all" else f" among {_AMONG[protocol.candidates]}"
         raise InputError(
             f"images and texts have no perturbation in common{which}; name the column both share, "
             "--column perturbation=NAME"
         )
     warnings = _coverage(images, texts, len(labels))
+    if protocol.candidates in ("seen", "unseen"):
+        warnings.append(f"{len(labels)} perturbations, {_AMONG[protocol.candidates]}")
     images = images.select(images.role("perturbation").isin(labels).to_numpy())
     return images, texts.select(texts.role("perturbation").isin(labels).to_numpy()), labels, warnings
 
@@ -158,19 +177,18 @@ def _items(name: str, side: tuple[Direction, list[str]], fold: _Fold, ks: tuple[
     return pd.DataFrame(columns)
 
 
-def _recall(items: pd.DataFrame, direction: str, k: int, seed: int, protocol: Protocol) -> Score:
+def _recall(items: pd.DataFrame, direction: str, k: int, protocol: Protocol) -> Score:
     ceiling = 1.0
     if protocol.truth == "row":
         repeats = items["perturbation"].map(items["perturbation"].value_counts())
         ceiling = float((np.minimum(k, repeats) / repeats).mean())
-    return _mean(
-        f"recall@{k}", items[f"hit@{k}"], items[f"chance@{k}"], items["perturbation"], direction, seed, ceiling
-    )
+    hits, chance = items[f"hit@{k}"], items[f"chance@{k}"]
+    return _mean(f"recall@{k}", hits, chance, items["perturbation"], direction, share_of_hits, ceiling)
 
 
 def _reciprocal(items: pd.DataFrame, direction: str, seed: int) -> Score:
     values, chance = items["reciprocal_rank"], items["chance_reciprocal_rank"]
-    return _mean("MRR", values, chance, items["perturbation"], direction, seed)
+    return _mean("MRR", values, chance, items["perturbation"], direction, partial(bootstrap_mean, seed=seed))
 
 
 def _mean(
@@ -179,14 +197,14 @@ def _mean(
     chance: pd.Series,
     perturbations: pd.Series,
     direction: str,
-    seed: int,
+    interval: Callable[[np.ndarray], tuple[float, float]],
     ceiling: float = 1.0,
 ) -> Score:
-    """Mean over queries; the interval resamples perturbations, whose wells rise and fall together."""
+    """Mean over queries; the interval is of perturbations, whose wells rise and fall together."""
     # Written as a difference from chance, so that an all-tied embedding is at chance to the last bit.
     value = float(chance.mean() + (values - chance).mean())
     by = values.groupby(perturbations).mean()
-    low, high = bootstrap_mean(by.to_numpy(), seed)
+    low, high = interval(by.to_numpy())
     return Score(
         metric=metric,
         subset=direction,

@@ -56,6 +56,7 @@ class Inputs:
         texts: the other modality, one or more rows a perturbation; None without one.
         align: how the two modalities get a common space; None where they share one.
         seed: of resamples and splits.
+        seen: names of the perturbations that the model was trained on; None where its weights do not say.
     """
 
     pairs: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -63,6 +64,7 @@ class Inputs:
     texts: Profiles | None = None
     align: str | None = None
     seed: int = 0
+    seen: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)

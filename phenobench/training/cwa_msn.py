@@ -8,10 +8,9 @@ else is MSN's or our own choice, and configurable; the configurations say which.
 from __future__ import annotations
 
 import copy
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -22,9 +21,9 @@ from torch import nn
 
 from phenobench.cards import ModelCard, SixteenBit
 from phenobench.errors import InputError
-from phenobench.models.cwa_msn import preprocess, random_checkpoint
+from phenobench.models.cwa_msn import Checkpoint, preprocess, random_checkpoint, write_checkpoint
 from phenobench.models.networks import VisionTransformer, VitShape
-from phenobench.models.weights import random_state, write_tensors
+from phenobench.models.weights import random_state
 from phenobench.profiles import ROLES
 from phenobench.screens import Screen
 from phenobench.training import Pairs
@@ -242,13 +241,8 @@ class CwaMsnRecipe(Recipe[Batch]):
         state = {name: value.to("cpu", dtype) for name, value in self._encoder.state_dict().items()}
         firsts = np.array([wells[0] for wells in self._table.wells])
         perturbations = self._screen.wells[ROLES["perturbation"]].iloc[firsts].astype(str).tolist()
-        metadata = {
-            "shape": json.dumps(asdict(self.shape)),
-            "channels": json.dumps(self._fields.channels),
-            "kind": self.config.kind,
-            "training": json.dumps(provenance(self._screen, self.config, perturbations, steps)),
-        }
-        write_tensors(path, state, metadata)
+        checkpoint = Checkpoint(state, self.shape, self._fields.channels, self.config.kind)
+        write_checkpoint(path, checkpoint, provenance(self._screen, self.config, perturbations, steps))
 
     def _figures(self, parts: MsnLoss, encoded: torch.Tensor, step: int) -> Mapping[str, float]:
         """Parts of the loss, and what tells a collapse: entropies in nats, at most the log of the prototypes."""

@@ -121,7 +121,7 @@ def test_load_model_refuses_in_one_sentence(tmp_path: Path) -> None:
         ({"id_or_card_path": "cwa-msn", "weights": tmp_path / "a", "random_init": 0}, "exclude each other"),
         ({"id_or_card_path": "cwa-msn", "random_init": 0, "device": "abacus"}, "'abacus' is no device"),
         ({"id_or_card_path": "cwa-msn", "random_init": 0, "device": "cuda:99"}, "no device 'cuda:99' here"),
-        ({"id_or_card_path": "cwa-msn"}, "random_init=SEED"),
+        ({"id_or_card_path": "dinov2-small"}, "random_init=SEED"),
         ({"id_or_card_path": "cwa-msn", "weights": tmp_path / "absent"}, "absent cannot be read"),
         ({"id_or_card_path": "pixel-statistics", "weights": tmp_path / "a"}, "has no weights"),
     ):

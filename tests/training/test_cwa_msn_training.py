@@ -149,7 +149,7 @@ def test_a_screen_without_pairs_and_a_model_without_a_recipe_are_refused(tmp_pat
         train("cwa-msn", make_screen(make_wells(1, 1)), tmp_path / "out", make_config(tmp_path))
     with pytest.raises(InputError, match=r"unknown model 'cwa-mns'; did you mean cwa-msn"):
         train("cwa-mns", make_screen(), tmp_path / "out")
-    with pytest.raises(InputError, match=r"pixel-statistics has no recipe, .*; these have one: cwa-msn"):
+    with pytest.raises(InputError, match=r"pixel-statistics has no recipe, .*; these have one: .*cwa-msn"):
         train("pixel-statistics", make_screen(), tmp_path / "out")
 
 
