@@ -1,0 +1,28 @@
+"""The leaderboard: Markdown, CSV, or one HTML file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from phenobench.errors import unknown
+
+FORMATS = ("markdown", "csv", "html")
+
+
+def render(results: Path, format: str) -> str:
+    """The leaderboard of a results folder as ``markdown``, ``csv`` or ``html``; the same results, the same bytes.
+
+    Raises:
+        InputError: another format, or the results cannot be read.
+    """
+    if format not in FORMATS:
+        raise unknown("format", format, FORMATS)
+    from phenobench.leaderboard.board import collect
+    from phenobench.leaderboard.csv_table import csv_table
+    from phenobench.leaderboard.markdown import markdown
+    from phenobench.leaderboard.page import page
+
+    board = collect(results)
+    if format == "html":
+        return page(board, results)
+    return markdown(board) if format == "markdown" else csv_table(board)

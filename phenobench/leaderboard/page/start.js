@@ -1,0 +1,4 @@
+show();
+showPublished();
+// Another address in the same tab asks for other filters.
+addEventListener("hashchange", () => location.reload());
