@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from phenobench.cards import nearest_suite, read_toml, validate
-from phenobench.normalization import DEFAULT
 
 # PHENOBENCH_SEED=3 and the like; lists are separated by commas.
 _ENVIRONMENT = "PHENOBENCH_"
@@ -32,6 +31,28 @@ class LicenceSettings(BaseModel):
     accept: tuple[str, ...] = ()
 
 
+# A change of a score by less says nothing about a model, however sure it is.
+DEFAULT_TOLERANCE = 0.01
+
+
+class CheckSettings(BaseModel):
+    """``[check]``: what results are held against.
+
+    Attributes:
+        baseline: a folder of results.
+        tolerance: the drop of a score that is none yet, by the task's id; ``default`` is for the others.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    baseline: Path = Path("baseline")
+    tolerance: Mapping[str, Annotated[float, Field(ge=0, allow_inf_nan=False)]] = {}
+
+    def tolerance_of(self, task: str) -> float:
+        """The drop of a task's scores that is none yet."""
+        return self.tolerance.get(task, self.tolerance.get("default", DEFAULT_TOLERANCE))
+
+
 class Suite(BaseModel):
     """The settings of a run; each has a command-line option that goes before it."""
 
@@ -40,12 +61,14 @@ class Suite(BaseModel):
     screen: str = "simulated"
     models: tuple[str, ...] = ("all",)
     tasks: tuple[str, ...] = ("all",)
-    normalizations: tuple[str, ...] = (DEFAULT,)
+    # ``normalization.DEFAULT``, whose import would cost a second.
+    normalizations: tuple[str, ...] = ("center+tvn",)
     annotations: Path | None = None
     results: Path = Path("results")
     seed: int = Field(default=0, ge=0)
     screens: Mapping[str, ScreenSettings] = {}
     licences: LicenceSettings = LicenceSettings()
+    check: CheckSettings = CheckSettings()
 
     def root(self, screen: str) -> Path | None:
         """The folder that holds a screen's files, if the suite names one."""
@@ -84,4 +107,7 @@ def _absolute(values: dict[str, Any], folder: Path) -> dict[str, Any]:
             name: {**entry, "root": absolute(entry["root"])} if isinstance(entry, dict) and "root" in entry else entry
             for name, entry in screens.items()
         }
+    check = values.get("check")
+    if isinstance(check, dict) and "baseline" in check:
+        paths["check"] = {**check, "baseline": absolute(check["baseline"])}
     return {**values, **paths}

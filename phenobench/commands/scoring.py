@@ -1,0 +1,217 @@
+"""Commands that score: ``run`` the whole way, or ``normalize`` and ``score``, a stage by itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from phenobench.options import (
+    AcceptLicence,
+    Align,
+    AnnotationFolder,
+    CardFolder,
+    Columns,
+    Device,
+    Exclude,
+    Label,
+    Models,
+    Nan,
+    Negcon,
+    Normalizations,
+    Overwrite,
+    Prefixes,
+    Results,
+    Screens,
+    Seed,
+    Tasks,
+    Texts,
+    Variants,
+    WeightsOption,
+)
+
+if TYPE_CHECKING:
+    from phenobench.reading import Reading
+    from phenobench.request import Request
+
+
+def run(
+    model: Models = None,
+    task: Tasks = None,
+    normalization: Normalizations = None,
+    variant: Variants = None,
+    screen: Screens = None,
+    profiles: Annotated[
+        list[str] | None, typer.Option("--profiles", help="Embeddings in a file, folder or glob. Repeats.")
+    ] = None,
+    texts: Texts = None,
+    align: Align = None,
+    annotations: AnnotationFolder = None,
+    results: Results = None,
+    seed: Seed = None,
+    cards: CardFolder = None,
+    overwrite: Overwrite = False,
+    weights: WeightsOption = None,
+    device: Device = "auto",
+    accept_licence: AcceptLicence = None,
+    cross_check: Annotated[
+        bool, typer.Option("--cross-check", help="Score again with the field's own tool, and show the difference.")
+    ] = False,
+    column: Columns = None,
+    metadata_prefix: Prefixes = None,
+    negcon: Negcon = None,
+    exclude: Exclude = None,
+    label: Label = None,
+    nan: Nan = "error",
+) -> None:
+    """Score models on tasks: the whole way from a screen, or from your own embeddings, to results."""
+    from phenobench.cards import find
+    from phenobench.licences import accepted_licences
+    from phenobench.request import Request, parse_weights
+    from phenobench.suite import load_suite
+
+    suite = load_suite()
+    # A run fetches nothing that has to be accepted; a name that nothing has is a mistake all the same.
+    accepted_licences(accept_licence or (), suite, find(cards))
+    name = suite.screen if screen is None and not profiles else screen
+    _run_and_show(
+        Request(
+            # With a file of embeddings and no name, the file's own name is the model's.
+            models=tuple(model or (() if profiles else suite.models)),
+            tasks=tuple(task or suite.tasks),
+            normalizations=tuple(normalization or suite.normalizations),
+            normalizations_asked=bool(normalization),
+            results=results or suite.results,
+            screen=name,
+            root=suite.root(name) if name else None,
+            variants=tuple(variant or ()),
+            profiles=tuple(profiles or ()),
+            reading=_reading(column, metadata_prefix, negcon, exclude, label, nan),
+            texts=texts,
+            align=align,
+            annotations=annotations or suite.annotations,
+            seed=suite.seed if seed is None else seed,
+            cards=cards,
+            overwrite=overwrite,
+            weights=parse_weights(weights),
+            device=device,
+            cross_check=cross_check,
+        )
+    )
+
+
+def score(
+    path: Annotated[str, typer.Argument(help="Profiles that are already normalized: a file, folder or glob.")],
+    task: Annotated[list[str], typer.Option("--task", help="A task's id, or 'all' that apply. Repeats.")],
+    model: Annotated[str, typer.Option("--model", help="A label for the model.")],
+    screen: Annotated[str, typer.Option("--screen", help="A label for the screen.")],
+    normalization: Annotated[
+        str, typer.Option("--normalization", help="A label for what was done to the profiles.")
+    ] = "as-given",
+    variant: Variants = None,
+    texts: Texts = None,
+    align: Align = None,
+    annotations: AnnotationFolder = None,
+    results: Results = None,
+    seed: Seed = None,
+    cards: CardFolder = None,
+    overwrite: Overwrite = False,
+    column: Columns = None,
+    metadata_prefix: Prefixes = None,
+    negcon: Negcon = None,
+    exclude: Exclude = None,
+    label: Label = None,
+    nan: Nan = "error",
+) -> None:
+    """Score profiles as they are, without normalizing them."""
+    from phenobench.request import Request
+    from phenobench.suite import load_suite
+
+    suite = load_suite()
+    _run_and_show(
+        Request(
+            models=(model,),
+            tasks=tuple(task),
+            normalizations=(),
+            results=results or suite.results,
+            screen=screen,
+            variants=tuple(variant or ()),
+            profiles=(path,),
+            reading=_reading(column, metadata_prefix, negcon, exclude, label, nan),
+            texts=texts,
+            align=align,
+            annotations=annotations or suite.annotations,
+            seed=suite.seed if seed is None else seed,
+            cards=cards,
+            overwrite=overwrite,
+            scored_as=normalization,
+        )
+    )
+
+
+def normalize(
+    path: Annotated[str, typer.Argument(help="Profiles: a file, folder or glob.")],
+    steps: Annotated[str, typer.Option("--steps", help="A named chain, such as center+tvn.")],
+    out: Annotated[Path, typer.Option("--out", help="The parquet file to write.")],
+    column: Columns = None,
+    metadata_prefix: Prefixes = None,
+    negcon: Negcon = None,
+    exclude: Exclude = None,
+    label: Label = None,
+    nan: Nan = "error",
+) -> None:
+    """Normalize profiles and write them, with the record of what was fitted on what."""
+    from phenobench.display import show_steps
+    from phenobench.normalization import chain
+    from phenobench.normalization import normalize as apply
+    from phenobench.reading import read_profiles
+
+    chain(steps)
+    done = apply(read_profiles([path], _reading(column, metadata_prefix, negcon, exclude, label, nan)), steps)
+    done.write(out)
+    show_steps(done, out)
+
+
+def _run_and_show(request: Request) -> None:
+    from phenobench.display import run_progress, show_messages, show_report
+
+    show_messages()
+    # The imports of the pipeline take seconds; errors in the options above come before them.
+    from phenobench.pipeline import run as run_pipeline
+
+    with run_progress() as watch:
+        report = run_pipeline(request, watch)
+    show_report(report)
+    if report.failed:
+        raise typer.Exit(2)
+
+
+def _reading(
+    column: list[str] | None,
+    prefixes: list[str] | None,
+    negcon: list[str] | None,
+    exclude: list[str] | None,
+    label: list[str] | None,
+    nan: str,
+) -> Reading:
+    from phenobench.errors import InputError, unknown
+    from phenobench.reading import NAN_POLICIES, Reading
+
+    columns = {}
+    for text in column or []:
+        role, equals, name = text.partition("=")
+        if not equals or not name:
+            raise InputError(f"--column {text}: write role=Name, for example perturbation=Metadata_broad_sample")
+        columns[role] = name
+    policies = {policy: policy for policy in NAN_POLICIES}
+    if nan not in policies:
+        raise unknown("--nan policy", nan, policies)
+    return Reading(
+        columns=columns,
+        prefixes=tuple(prefixes or ("Metadata_",)),
+        negcon=tuple(negcon or ()),
+        exclude=tuple(exclude or ()),
+        label=tuple(label or ()),
+        nan=policies[nan],
+    )
