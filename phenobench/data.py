@@ -33,16 +33,25 @@ def get(name: str, accept: Sequence[str] = (), cards: Path | None = None) -> lis
 
         folder = get_annotations()
         return [folder / f"{source}.txt" for source in SOURCES]
-    screens = {id: path for id, path in found.screens.items() if read_toml(path).get("kind") in ("profiles", "paired")}
+    kinds = {id: read_toml(path).get("kind") for id, path in found.screens.items()}
+    screens = {id: path for id, path in found.screens.items() if kinds[id] not in (None, "simulated")}
     if name in found.models:
         from phenobench.hub import fetch_weights
 
         return fetch_weights(found.model(name), accepted)
     if name not in screens:
         raise unknown("data set", name, ["annotations", *screens, *found.models])
+    if kinds[name] == "gallery":
+        from phenobench.screens.cellpainting_gallery import fetch_gallery
+
+        return fetch_gallery(screens[name])
+    if kinds[name] in ("rxrx3-core", "rxrx3-core-embeddings"):
+        from phenobench.screens import rxrx3_core
+
+        return rxrx3_core.fetch(screens[name], accepted, cards)
     from phenobench.screens.catalogue import ScreenCard, fetch
 
-    if read_toml(screens[name])["kind"] == "profiles":
+    if kinds[name] == "profiles":
         return fetch(load(screens[name], ScreenCard))
     from phenobench.screens.paired import PairedCard
 

@@ -42,6 +42,7 @@ class Screen:
         model: the id of the model whose embeddings the screen brings.
         embeddings: those embeddings, rows as in ``wells``.
         dropped: wells that were left out, by reason.
+        left_out: those wells, where the screen can name them: source, plate, well and ``reason``.
         notes: what a reader of scores should know.
     """
 
@@ -57,6 +58,7 @@ class Screen:
     model: str | None = None
     embeddings: Profiles | None = None
     dropped: Mapping[str, int] = field(default_factory=dict)
+    left_out: pd.DataFrame | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -69,7 +71,7 @@ def load_screen(
         id: as ``phenobench list screens`` shows it, or a folder of one's own images.
         root: a folder that holds the screen's files, in place of a download.
         cards: a folder of cards that goes before the others.
-        reading: roles, controls and exclusions of a folder of one's own images.
+        reading: roles, controls and exclusions of a folder of one's own images; exclusions of a gallery's screen.
 
     Raises:
         InputError: the screen is unknown (did you mean), or its files cannot be had.
@@ -90,6 +92,14 @@ def load_screen(
         from phenobench.screens.paired import load_paired
 
         return load_paired(known[id], Path(root) if root is not None else None, cards)
+    if kind == "gallery":
+        from phenobench.screens.cellpainting_gallery import load_gallery
+
+        return load_gallery(known[id], Path(root) if root is not None else None, reading)
+    if kind in ("rxrx3-core", "rxrx3-core-embeddings"):
+        from phenobench.screens.rxrx3_core import load_rxrx3_core
+
+        return load_rxrx3_core(known[id], Path(root) if root is not None else None, cards)
     from phenobench.screens.catalogue import load_profiles_screen
 
     return load_profiles_screen(known[id], Path(root) if root is not None else None)

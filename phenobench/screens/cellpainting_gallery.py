@@ -1,0 +1,278 @@
+"""Screens of the Cell Painting Gallery, such as CPJUMP1 and Bray et al. 2017: public images on S3, a plate at a time.
+
+The gallery keeps a project as ``<project>/<source>/images/<batch>/images/<plate>...`` beside
+``workspace/load_data_csv`` and ``workspace/metadata/platemaps`` (broadinstitute.github.io/cellpainting-gallery,
+"folder structure"). All that differs between projects is on the card. What a plate's images are is
+written into an index at its first use, and the hash of that into ``phenobench.lock``; each image is
+then fetched only as the object that the index lists, and verified.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from phenobench import lock
+from phenobench.cards import load
+from phenobench.downloads import fetch_file
+from phenobench.errors import InputError
+from phenobench.files import atomic, cache_dir, sha256_of
+from phenobench.images import read_image
+from phenobench.profiles import ROLES
+from phenobench.reading import Reading, read_wells
+from phenobench.s3 import Bucket, Mirror, S3Object
+from phenobench.screens import Screen, SiteImage
+from phenobench.screens.gallery_card import GalleryCard, Table
+from phenobench.screens.gallery_index import Place, PlateImages, index_plate, read_index
+from phenobench.screens.gallery_wells import BATCH, PLATE, SOURCE, WELL, wells_of
+
+_UNLABELLED, _EMPTY = "no perturbation label", "marked empty"
+_log = logging.getLogger("phenobench")
+# A source and the plate's barcode.
+_Plate = tuple[str, str]
+_LEFT_OUT = [SOURCE, PLATE, WELL, "reason"]
+_NO_IMAGES, _NO_METADATA = "metadata without images", "images without metadata"
+
+
+def load_gallery(path: Path, root: Path | None = None, reading: Reading | None = None) -> Screen:
+    """The screen of a card: wells from its tables; images are fetched when they are asked for.
+
+    Args:
+        path: the card.
+        root: a folder as this function fills it, in place of the one in the cache.
+        reading: its exclusions are added to the card's.
+
+    Raises:
+        InputError: the card is malformed, a table or a plate cannot be had or read, or a plate has
+            no negative control.
+    """
+    card = load(path, GalleryCard)
+    gallery = _Gallery(card, root or cache_dir() / "screens" / card.id)
+    wells, left_out, places = gallery.wells(reading.exclude if reading else ())
+    plates = {plate: gallery.plate(places[plate]) for plate in dict.fromkeys(_plates(wells))}
+    wells, without = _with_images(wells, pd.concat([wells, left_out]), plates)
+    left_out = pd.concat([left_out, without])[_LEFT_OUT].sort_values(_LEFT_OUT, ignore_index=True)
+    _require_controls(card, wells)
+    return Screen(
+        id=card.id,
+        revision="",
+        licence=card.licence,
+        wells=wells,
+        channels=tuple(card.channels),
+        images=lambda rows: gallery.images(rows, plates),
+        images_sha256=_content(card, wells, plates),
+        dropped=dict(sorted(Counter(left_out["reason"]).items())),
+        left_out=left_out,
+        notes=(*_notes(card, plates), *filter(None, [card.note])),
+    )
+
+
+def fetch_gallery(path: Path) -> list[Path]:
+    """Fetch all images of a card's screen, plate by plate.
+
+    Returns:
+        The files in the cache.
+
+    Raises:
+        InputError: as ``load_gallery``, or a file cannot be had.
+    """
+    card = load(path, GalleryCard)
+    gallery = _Gallery(card, cache_dir() / "screens" / card.id)
+    wells, _, places = gallery.wells(())
+    plates = (gallery.plate(places[plate]) for plate in dict.fromkeys(_plates(wells)))
+    return [file for images in plates for file in gallery.fetch(images.place, images.objects)]
+
+
+class _Gallery:
+    """A card's files: in the bucket, and in the folder that mirrors it."""
+
+    def __init__(self, card: GalleryCard, folder: Path) -> None:
+        self.card = card
+        self.folder = folder
+        self.bucket = Bucket(card.bucket, card.region)
+        self.mirror = Mirror(self.bucket, folder)
+
+    def wells(self, exclude: tuple[str, ...]) -> tuple[pd.DataFrame, pd.DataFrame, dict[_Plate, Place]]:
+        """Wells that can be scored, sorted; those left out, with the reason; and where plates are."""
+        card = self.card
+        table = wells_of(card, self._table_at, self._table)
+        where = Path(f"wells of {card.id}")
+        conditions = (*(one for one in card.exclude if _occurs(one, table)), *exclude)
+        # A plate cannot do without negative controls; the others may be of plates that the card leaves out.
+        labels = tuple(
+            f"{condition}:{kind}"
+            for kind, of_kind in card.controls.items()
+            for condition in of_kind
+            if kind == "negcon" or _occurs(condition, table)
+        )
+        wells, row, _ = read_wells(table, where, Reading(columns=card.roles, label=labels, exclude=conditions))
+        reason = pd.Series("", index=table.index)
+        for condition in conditions:
+            _, kept, _ = read_wells(table, where, Reading(exclude=(condition,)))
+            reason[(kept < 0) & (reason == "")] = f"excluded {condition}"
+        left_out = table.assign(reason=reason)[row < 0]
+        empty = wells[ROLES["pert_type"]] == "empty"
+        unlabelled = wells[ROLES["perturbation"]].isna() & ~empty & (wells[ROLES["pert_type"]] != "negcon")
+        marked = wells.assign(reason=np.where(empty, _EMPTY, _UNLABELLED))[empty | unlabelled]
+        # The folder of a plate's batch, whatever column has the role of the batch.
+        places = dict(zip(_plates(table), map(Place, table[SOURCE], table[BATCH], table[PLATE]), strict=True))
+        return wells[~(empty | unlabelled)], pd.concat([left_out, marked]), places
+
+    def plate(self, place: Place) -> PlateImages:
+        """What images a plate has: from its index, which is made at its first use."""
+        path = self.folder / "index" / f"{place.source}/{place}.csv"
+
+        def make() -> bytes:
+            _log.info("listing the images of %s, plate %s", self.card.id, place)
+            return index_plate(self.card, self.bucket, place).to_csv(index=False, lineterminator="\n").encode()
+
+        return read_index(_held(path, f"{self.card.id}/{place.source}/{place}", make), self.card, place)
+
+    def fetch(self, place: Place, objects: list[S3Object]) -> list[Path]:
+        """Objects of a plate as files, fetched where they are not here."""
+        record = self.folder / "index" / f"{place.source}/{place}.sha256"
+        self.mirror.fetch(objects, record, f"{self.card.id}, plate {place.plate}")
+        return [self.mirror.path(one.key) for one in objects]
+
+    def images(self, rows: pd.DataFrame, plates: Mapping[_Plate, PlateImages]) -> Iterator[SiteImage]:
+        """The fields of some wells, in order; what they need of a plate is fetched before its first field."""
+        wells = zip(_plates(rows), rows[WELL], rows.index.tolist(), strict=True)
+        for plate, of_plate in groupby(wells, key=lambda well: well[0]):
+            images = plates[plate]
+            sites = [(row, site, files) for _, well, row in of_plate for site, files in images.sites[well]]
+            self.fetch(images.place, [*images.illumination, *(one for _, _, files in sites for one in files)])
+            functions = [self._illumination(one) for one in images.illumination]
+            for row, site, files in sites:
+                yield SiteImage(row, site, self._stack(files, functions))
+
+    def _stack(self, files: tuple[S3Object, ...], functions: list[np.ndarray]) -> np.ndarray:
+        paths = [self.mirror.path(one.key) for one in files]
+        loaded = [read_image(path) for path in paths]
+        for path, image in zip(paths, loaded, strict=True):
+            if (image.shape, image.dtype) != (loaded[0].shape, loaded[0].dtype):
+                raise InputError(
+                    f"{path} is {image.shape} {image.dtype} and {paths[0].name} of the same site {loaded[0].shape} "
+                    f"{loaded[0].dtype}; leave its well out with exclude in the card"
+                )
+        if functions:
+            loaded = [_corrected(*three) for three in zip(loaded, functions, paths, strict=True)]
+        return np.stack(loaded)
+
+    def _illumination(self, function: S3Object) -> np.ndarray:
+        path = self.mirror.path(function.key)
+        try:
+            values: np.ndarray = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise InputError(f"{path} is no illumination function that can be read ({error})") from error
+        if values.dtype.kind != "f" or not (np.isfinite(values) & (values > 0)).all():
+            raise InputError(f"{path} is no illumination function: it needs positive numbers; set illumination = false")
+        return values
+
+    def _table(self, table: Table) -> Path:
+        if table.url:
+            return fetch_file(table.url, self.folder / "tables" / table.url.rpartition("/")[2], table.sha256)
+        return self._table_at(table.key or "", table.sha256)
+
+    def _table_at(self, key: str, sha256: str | None = None) -> Path:
+        return _held(self.mirror.path(key), f"{self.card.id}/{key}", lambda: self.bucket.read(key), sha256)
+
+
+def _occurs(condition: str, table: pd.DataFrame) -> bool:
+    column, _, value = condition.partition("=")
+    return column not in table or bool((table[column] == value).any())
+
+
+def _held(path: Path, name: str, make: Callable[[], bytes], sha256: str | None = None) -> Path:
+    """A small file, made at its first use and held to the hash that is given, else to the one in the lock."""
+    wanted = sha256 or lock.pinned(name)
+    arrived = sha256_of(path) if path.is_file() else None
+    if arrived is None or wanted not in (None, arrived):
+        content = make()
+        arrived = hashlib.sha256(content).hexdigest()
+        if wanted not in (None, arrived):
+            raise InputError(
+                f"{name} has sha256 {arrived} in place of {wanted}: it changed at its source; to accept that, remove "
+                f"{'the hash from the card' if sha256 else f'its table from {lock.lock_path()}'} and run again"
+            )
+        with atomic(path) as temporary:
+            temporary.write_bytes(content)
+    if wanted is None:
+        lock.pin(name, arrived)
+    return path
+
+
+def _corrected(image: np.ndarray, function: np.ndarray, path: Path) -> np.ndarray:
+    """An image divided by its illumination function, rounded, in the image's own type."""
+    if function.shape != image.shape:
+        raise InputError(
+            f"{path} is {image.shape} and its illumination function {function.shape}; set illumination = false"
+        )
+    return np.clip(np.rint(image / function), 0, np.iinfo(image.dtype).max).astype(image.dtype)
+
+
+def _plates(wells: pd.DataFrame) -> list[_Plate]:
+    """The plate of each well; sources may name theirs alike."""
+    return list(zip(wells[SOURCE], wells[PLATE], strict=True))
+
+
+def _with_images(
+    wells: pd.DataFrame, known: pd.DataFrame, plates: Mapping[_Plate, PlateImages]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Wells that have images, numbered anew, and those left out: wells without images, and images without a well.
+
+    ``known`` are all wells that tables speak of, left out or not.
+    """
+    there = np.array(
+        [well in plates[plate].sites for plate, well in zip(_plates(wells), wells[WELL], strict=True)], bool
+    )
+    spoken = set(zip(_plates(known), known[WELL], strict=True))
+    strays = [
+        (*plate, well, _NO_METADATA)
+        for plate, images in plates.items()
+        for well in images.sites
+        if (plate, well) not in spoken
+    ]
+    without = wells[~there].assign(reason=_NO_IMAGES)
+    return wells[there].reset_index(drop=True), pd.concat([without, pd.DataFrame(strays, columns=_LEFT_OUT)])
+
+
+def _require_controls(card: GalleryCard, wells: pd.DataFrame) -> None:
+    if wells.empty:
+        raise InputError(f"{card.id}: no well is left that has both images and metadata; exclude fewer")
+    plates = pd.Series(_plates(wells), index=wells.index)
+    controlled = set(plates[wells[ROLES["pert_type"]] == "negcon"])
+    for source, plate in plates:
+        if (source, plate) not in controlled:
+            raise InputError(
+                f"{card.id}: plate {plate} of {source} has no negative control with images; mend controls in the card, "
+                "or leave the plate out of its batches"
+            )
+
+
+def _content(card: GalleryCard, wells: pd.DataFrame, plates: Mapping[_Plate, PlateImages]) -> str:
+    """The hash of what is in the images: their ETags, as long as nobody has seen the pixels."""
+    digest = hashlib.sha256(json.dumps([list(card.channels), card.illumination]).encode())
+    for plate, well in zip(_plates(wells), wells[WELL], strict=True):
+        images = plates[plate]
+        content = [[site, [one.etag for one in files]] for site, files in images.sites[well]]
+        digest.update(json.dumps([content, [one.etag for one in images.illumination]]).encode())
+    return digest.hexdigest()
+
+
+def _notes(card: GalleryCard, plates: Mapping[_Plate, PlateImages]) -> Iterator[str]:
+    yield f"illumination functions were {'divided out' if card.illumination else 'not applied'}"
+    incomplete = [(images.place, *one) for images in plates.values() for one in images.incomplete]
+    if incomplete:
+        place, well, site, channel = incomplete[0]
+        yield (
+            f"{len(incomplete)} sites that lack the file of a channel were left out "
+            f"(first: plate {place}, well {well}, site {site}, {channel})"
+        )
