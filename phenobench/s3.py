@@ -194,12 +194,12 @@ class Mirror:
         Raises:
             InputError: one cannot be had, or the folder cannot be written.
         """
-        open_ = [one for one in objects if one.key not in self._verified]
-        if not open_:
+        unverified = [one for one in dict.fromkeys(objects) if one.key not in self._verified]
+        if not unverified:
             return
         known = _recorded(record)
-        hashes = {one.key: sha256 for one in open_ if (sha256 := self._verify(one, known.get(one.key)))}
-        absent = [one for one in open_ if one.key not in hashes]
+        hashes = {one.key: sha256 for one in unverified if (sha256 := self._verify(one, known.get(one.key)))}
+        absent = [one for one in unverified if one.key not in hashes]
         if absent:
             size = sum(one.size for one in absent)
             _log.info("downloading %s: %d files, %.1f MB", title, len(absent), size / 1e6)
@@ -212,8 +212,8 @@ class Mirror:
                     done(one.size)
         finally:
             if any(known.get(key) != sha256 for key, sha256 in hashes.items()):
-                lines = sorted(f"{sha256}  {key}\n" for key, sha256 in {**known, **hashes}.items())
-                write_text(record, "".join(sorted(lines, key=lambda line: line[64:])))
+                lines = [f"{sha256}  {key}\n" for key, sha256 in sorted({**known, **hashes}.items())]
+                write_text(record, "".join(lines))
         self._verified.update(hashes)
 
     def _verify(self, one: S3Object, recorded: str | None) -> str | None:
@@ -227,7 +227,7 @@ class Mirror:
         else:
             whole = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() == one.etag
         if not whole:
-            _log.info("%s is damaged and is fetched again", path)
+            _log.info("%s is damaged, or nothing says that it is whole: it is fetched again", path)
         return sha256 if whole else None
 
     def _arriving(self, objects: Sequence[S3Object]) -> Iterator[tuple[S3Object, bytes]]:

@@ -34,11 +34,11 @@ from phenobench.screens.gallery_card import GalleryCard, Table
 from phenobench.screens.gallery_index import Place, PlateImages, index_plate, read_index
 from phenobench.screens.gallery_wells import BATCH, PLATE, SOURCE, WELL, wells_of
 
-_UNLABELLED, _EMPTY = "no perturbation label", "marked empty"
 _log = logging.getLogger("phenobench")
 # A source and the plate's barcode.
 _Plate = tuple[str, str]
 _LEFT_OUT = [SOURCE, PLATE, WELL, "reason"]
+_UNLABELLED, _EMPTY = "no perturbation label", "marked empty"
 _NO_IMAGES, _NO_METADATA = "metadata without images", "images without metadata"
 
 
@@ -87,8 +87,11 @@ def fetch_gallery(path: Path) -> list[Path]:
     card = load(path, GalleryCard)
     gallery = _Gallery(card, cache_dir() / "screens" / card.id)
     wells, _, places = gallery.wells(())
-    plates = (gallery.plate(places[plate]) for plate in dict.fromkeys(_plates(wells)))
-    return [file for images in plates for file in gallery.fetch(images.place, images.objects)]
+    paths = []
+    for plate, of_plate in groupby(zip(_plates(wells), wells[WELL], strict=True), key=lambda well: well[0]):
+        images = gallery.plate(places[plate])
+        paths += gallery.fetch(images.place, images.objects(well for _, well in of_plate))
+    return paths
 
 
 class _Gallery:
@@ -147,11 +150,12 @@ class _Gallery:
         wells = zip(_plates(rows), rows[WELL], rows.index.tolist(), strict=True)
         for plate, of_plate in groupby(wells, key=lambda well: well[0]):
             images = plates[plate]
-            sites = [(row, site, files) for _, well, row in of_plate for site, files in images.sites[well]]
-            self.fetch(images.place, [*images.illumination, *(one for _, _, files in sites for one in files)])
+            needed = [(row, well) for _, well, row in of_plate]
+            self.fetch(images.place, images.objects(well for _, well in needed))
             functions = [self._illumination(one) for one in images.illumination]
-            for row, site, files in sites:
-                yield SiteImage(row, site, self._stack(files, functions))
+            for row, well in needed:
+                for site, files in images.sites[well]:
+                    yield SiteImage(row, site, self._stack(files, functions))
 
     def _stack(self, files: tuple[S3Object, ...], functions: list[np.ndarray]) -> np.ndarray:
         paths = [self.mirror.path(one.key) for one in files]

@@ -134,6 +134,14 @@ class GalleryCard(_Card):
     controls: Mapping[Literal["negcon", "poscon", "empty"], tuple[str, ...]]
     exclude: tuple[str, ...] = ()
 
+    @field_validator("roles")
+    @classmethod
+    def _places_are_given(cls, roles: Mapping[str, str]) -> Mapping[str, str]:
+        for role in ("source", "plate", "well"):
+            if role in roles:
+                raise ValueError(f"the {role} is given by the gallery's layout; leave it out")
+        return roles
+
     @model_validator(mode="after")
     def _plates_are_named(self) -> Self:
         if self.wells is not None and not all(batch.plates for batch in self.batches):

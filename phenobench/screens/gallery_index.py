@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -51,10 +51,10 @@ class PlateImages:
     illumination: tuple[S3Object, ...]
     incomplete: tuple[tuple[str, str, str], ...]
 
-    @property
-    def objects(self) -> list[S3Object]:
-        """All files of the plate."""
-        return [*self.illumination, *(one for of_well in self.sites.values() for _, files in of_well for one in files)]
+    def objects(self, wells: Iterable[str]) -> list[S3Object]:
+        """All files that some wells need; a well without images needs none."""
+        sites = (site for well in wells for site in self.sites.get(well, ()))
+        return [*self.illumination, *(one for _, files in sites for one in files)]
 
 
 def index_plate(card: GalleryCard, bucket: Bucket, place: Place) -> pd.DataFrame:
