@@ -53,7 +53,7 @@ from phenobench.training.cwa_msn import CwaMsnConfig
 SCREENS = {"as is": ("simulated-training", "simulated"), "doubled": ("simulated-training-hard", "simulated-hard")}
 RECIPES = {"CWA-MSN": "cross-well", "MSN": "same-well"}
 READOUTS = ("CLS", "mean")
-NORMALIZATIONS = ("none", "center+tvn")
+NORMALIZATIONS = ("none", "center", "center+tvn")
 # The column that a task's score is the mean of.
 TASKS = {"replicate-retrieval": "average_precision", "gene-gene": "hit"}
 MODEL = "cwa-msn"

@@ -26,7 +26,9 @@ def gene_map(n: int) -> tuple[Path, np.ndarray, list[str]]:
     pairs = load_annotations(folder).pairs
     known = np.unique(np.concatenate([table.ravel() for table in pairs.values()]))
     rng = np.random.default_rng(0)
-    names = np.sort(rng.choice(known, n, replace=False)).tolist()
+    # A whole genome has genes that no source names.
+    everything = np.concatenate([known, [f"unnamed {number}" for number in range(n - len(known))]])
+    names = np.sort(rng.choice(everything, n, replace=False)).tolist()
     return folder, rng.standard_normal((n, FEATURES), dtype=np.float32), names
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import stats
 
 from phenobench.comparison.movers import Movers, movers
-from phenobench.leaderboard.values import Values
+from phenobench.item_values import Values
 from phenobench.metrics.paired import (
     LEVEL,
     Difference,

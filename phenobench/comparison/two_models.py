@@ -9,7 +9,7 @@ from pathlib import Path
 from phenobench.comparison.comparable import differing_field
 from phenobench.comparison.differences import ScoreDifference, score_difference, score_name
 from phenobench.errors import InputError, unknown
-from phenobench.leaderboard.values import read_values
+from phenobench.item_values import read_values
 from phenobench.metrics.significance import holm
 from phenobench.results import Result, find_results, read_result
 from phenobench.suite import Suite

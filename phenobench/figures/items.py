@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import sparse
 
-from phenobench.errors import InputError
-from phenobench.results import Result, items_path
+from phenobench.item_values import PAIR, PERTURBATION, Items, Part, read_items
+from phenobench.results import Result, ScoreInfo
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-_PAIR = ("entity1", "entity2")
-# Columns that say which of a result's scores an item belongs to.
-_SUBSETS = ("source", "direction", "dose", "modality")
-_MODALITY = {"compound to gene": "compounds", "gene to compound": "genes"}
 # Column, name and range of what is shown of a metric; the first of a matching name.
-_SHOWN: tuple[tuple[str, str, str, tuple[float, float]], ...] = (
+_METRICS: tuple[tuple[str, str, str, tuple[float, float]], ...] = (
     ("mAP", "average_precision", "average precision", (0.0, 1.0)),
     ("consistent share", "consistency", "mean cosine of replicates", (-1.0, 1.0)),
     ("kNN share", "same_{subset}", "share of neighbours of the same {subset}", (0.0, 1.0)),
     (r"recall@\d+", "reciprocal_rank", "reciprocal rank of the first match", (0.0, 1.0)),
 )
-_SCORED = ("average_precision", "consistency", "same_plate", "same_batch", "reciprocal_rank", "cosine", "hit")
-_READ = {*_PAIR, *_SUBSETS, *_SCORED, "perturbation"}
+# Columns of items that figures show, whatever the scores are means of.
+SHOWN = ("average_precision", "consistency", "same_plate", "same_batch", "reciprocal_rank", "cosine", "hit")
 # A complex has at least three genes: two are a pair.
 _LEAST_GENES = 3
 
@@ -104,113 +95,90 @@ def read_strips(path: Path, result: Result) -> list[Strip]:
     Raises:
         InputError: there are items that cannot be read.
     """
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    items = items_path(path)
-    if not items.is_file():
-        return []
-    try:
-        # From memory: a small file is read at once, without pyarrow's threads.
-        with parquet.ParquetFile(pa.BufferReader(items.read_bytes())) as file:
-            table = file.read([name for name in file.schema_arrow.names if name in _READ], use_threads=False)
-        others = _all_cosines(table)
-        return [
-            replace(strip, others=others) if strip.about.of == "gene" else strip
-            for one in _of_result(result, table)
-            for strip in one
-        ]
-    except (OSError, ValueError, TypeError, AttributeError, pa.ArrowException) as error:
-        raise InputError(f"{items} cannot be read as items ({error}); score again with --overwrite") from error
+    items = read_items(path, result, SHOWN)
+    return [] if items is None else strips_of(items, result)
 
 
-def _of_result(result: Result, items: pa.Table) -> Iterator[list[Strip]]:
-    seen = set()
-    for score in result.scores:
-        if score.subset in seen:
-            continue
-        seen.add(score.subset)
-        table = _rows(items, score.subset)
-        if set(_PAIR) <= set(table.column_names):
-            yield _of_pairs(score.subset, table)
-        else:
-            yield _of_perturbations(score.metric, score.subset, table, score.higher_is_better)
+def strips_of(items: Items, result: Result) -> list[Strip]:
+    """As ``read_strips``, of items that have been read with the columns that figures show."""
+    first = {score.subset: score for score in reversed(result.scores)}
+    subsets = dict.fromkeys(score.subset for score in result.scores)
+    return [strip for subset in subsets for strip in _of_subset(items, first[subset])]
 
 
-def _all_cosines(items: pa.Table) -> np.ndarray | None:
-    """The histogram of all cosines of the map, which pandas writes among a table's attributes."""
-    attributes = json.loads((items.schema.metadata or {}).get(b"PANDAS_ATTRS", b"{}"))
-    counts = np.asarray(attributes.get("cosines", []), dtype=np.float64)
-    return counts if counts.ndim == 1 and counts.sum() > 0 else None
+def _of_subset(items: Items, score: ScoreInfo) -> list[Strip]:
+    if items.unit == PAIR:
+        part = items.part(score.subset, PAIR)
+        return [] if part is None else _of_pairs(score.subset, items, part)
+    part = items.part(score.subset, PERTURBATION)
+    return [] if part is None else _of_perturbations(score, items, part)
 
 
-def _rows(items: pa.Table, subset: str) -> pa.Table:
-    import pyarrow.compute as pc
-
-    for name in _SUBSETS:
-        if name in items.column_names:
-            wanted = _MODALITY.get(subset, subset) if name == "modality" else subset
-            return items.filter(pc.equal(items[name], wanted))
-    return items
-
-
-def _of_perturbations(metric: str, subset: str, items: pa.Table, higher: bool) -> list[Strip]:
-    shown = next((one for one in _SHOWN if re.fullmatch(one[0], metric)), None)
+def _of_perturbations(score: ScoreInfo, items: Items, part: Part) -> list[Strip]:
+    shown = next((one for one in _METRICS if re.fullmatch(one[0], score.metric)), None)
     if shown is None:
         return []
-    column, said = (text.format(subset=subset) for text in shown[1:3])
-    if not {"perturbation", column} <= set(items.column_names):
+    column, said = (text.format(subset=score.subset) for text in shown[1:3])
+    if column not in items.columns:
         return []
-    values = _numbers(items, column)
-    codes, names = _codes(items, "perturbation")
-    scored = np.flatnonzero(~np.isnan(values))
-    members = _membership(codes[scored], np.arange(len(scored)), len(names), len(scored))
-    about = About(subset, "perturbation", f"mean {said}" if "mean" not in said else said, said, shown[3])
-    return _strip(about, names, members, values[scored], values[scored], higher)
+    values = items.columns[column][part.rows]
+    scored = ~np.isnan(values)
+    members = _of_part(part) if scored.all() else _by_name(part.codes[scored], len(part.names))
+    about = About(score.subset, "perturbation", f"mean {said}" if "mean" not in said else said, said, shown[3])
+    names = [name for (name,) in part.names]
+    return _strip(about, names, members, values[scored], values[scored], score.higher_is_better)
 
 
-def _of_pairs(subset: str, pairs: pa.Table) -> list[Strip]:
+def _of_pairs(subset: str, items: Items, part: Part) -> list[Strip]:
     """Genes by the share of their annotated pairs in a tail, then complexes; the dots are the pairs' cosines."""
-    if not {"cosine", "hit"} <= set(pairs.column_names) or not pairs.num_rows:
+    if not {"cosine", "hit"} <= items.columns.keys():
         return []
-    cosines, hits = _numbers(pairs, "cosine"), _numbers(pairs, "hit")
-    codes, names = _codes(pairs, *_PAIR)
-    genes, complexes, labels = _groups_of_pairs(codes.tobytes(), tuple(names))
+    cosines, hits = (items.columns[name][part.rows] for name in ("cosine", "hit"))
+    names, genes, labels, complexes = _groups_of_pairs(part)
     axis = (-1.0, 1.0)
+    of_genes = About(subset, "gene", "recall", "cosines of its pairs", axis)
+    of_complexes = About(subset, "complex", "recall", "cosines within it", axis)
     return [
-        *_strip(About(subset, "gene", "recall", "cosines of its pairs", axis), names, genes, hits, cosines, True),
-        *_strip(About(subset, "complex", "recall", "cosines within it", axis), labels, complexes, hits, cosines, True),
+        *_strip(of_genes, names, genes, hits, cosines, True, items.cosines),
+        *_strip(of_complexes, labels, complexes, hits, cosines, True),
     ]
 
 
+# Models of one screen share what follows from their items' names alone.
+@lru_cache(maxsize=256)
+def _of_part(part: Part) -> sparse.csr_array:
+    return _by_name(part.codes, len(part.names))
+
+
+def _by_name(codes: np.ndarray, n: int) -> sparse.csr_array:
+    return _membership(codes, np.arange(len(codes)), n, len(codes))
+
+
 @lru_cache(maxsize=64)
-def _groups_of_pairs(codes: bytes, names: tuple[str, ...]) -> tuple[sparse.csr_array, sparse.csr_array, list[str]]:
-    """Which pairs are a gene's, and which a complex's; models of one screen share the answer.
+def _groups_of_pairs(part: Part) -> tuple[list[str], sparse.csr_array, list[str], sparse.csr_array]:
+    """Which pairs are a gene's, and which a complex's.
 
     A complex is a gene with its annotated partners, once where genes have the same: the members of a
     complex whose pairs are all annotated have the same group, so no table of complexes is needed.
 
-    Args:
-        codes: the genes of m pairs as int32, the first of each pair and then the second.
-        names: of n genes.
-
     Returns:
-        Genes by pairs (n, m), complexes by pairs (k, m), and names of the k complexes.
+        Names of n genes, genes by m pairs (n, m), names of k complexes, and complexes by pairs (k, m).
     """
-    ends = np.frombuffer(codes, dtype=np.int32)
-    one, other = ends.reshape(2, -1)
+    names = sorted({gene for pair in part.names for gene in pair})
+    number = {gene: place for place, gene in enumerate(names)}
+    one, other = np.array([[number[gene] for gene in pair] for pair in part.names])[part.codes].T
     n, m = len(names), len(one)
-    genes = _membership(ends, np.tile(np.arange(m), 2), n, m)
+    genes = _membership(np.r_[one, other], np.tile(np.arange(m), 2), n, m)
     itself = np.arange(n)
     near = _membership(np.r_[one, other, itself], np.r_[other, one, itself], n, n)
     near.sum_duplicates()
-    sets = [tuple(part.tolist()) for part in np.split(near.indices, near.indptr[1:-1])]
+    sets = [tuple(group.tolist()) for group in np.split(near.indices, near.indptr[1:-1])]
     first = {own: row for row, own in reversed(list(enumerate(sets))) if len(own) >= _LEAST_GENES}
     rows = sorted(first.values())
     inside = near[rows][:, one].multiply(near[rows][:, other]).tocsr()
     inside.data[:] = 1.0
     labels = [_complex_name(names[row], [names[i] for i in sets[row] if i != row]) for row in rows]
-    return genes, inside, labels
+    return names, genes, labels, inside
 
 
 def _complex_name(gene: str, partners: list[str]) -> str:
@@ -226,6 +194,7 @@ def _strip(
     values: np.ndarray,
     dots: np.ndarray,
     higher: bool,
+    others: np.ndarray | None = None,
 ) -> list[Strip]:
     """A strip of the rows that have items, best first; rows of one value by their dots, then by name."""
     size = np.diff(members.indptr)
@@ -235,25 +204,8 @@ def _strip(
     sign = -1.0 if higher else 1.0
     # Rounded, since sums in another order differ in their last bits; stable, and names are sorted.
     order = np.lexsort((np.round(sign * place, 9), np.round(sign * mean, 9), size == 0))
-    return [Strip(about, names, mean, dots, members, order[: np.count_nonzero(size)])]
+    return [Strip(about, names, mean, dots, members, order[: np.count_nonzero(size)], others)]
 
 
 def _membership(rows: np.ndarray, items: np.ndarray, n: int, m: int) -> sparse.csr_array:
     return sparse.csr_array((np.ones(len(rows)), (rows, items)), shape=(n, m))
-
-
-def _numbers(items: pa.Table, column: str) -> np.ndarray:
-    return np.asarray(items[column].to_numpy(), dtype=np.float64)
-
-
-def _codes(items: pa.Table, *columns: str) -> tuple[np.ndarray, list[str]]:
-    """The names of some columns, one after the other, as places (int32) among the names, which are sorted."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    chunks = [chunk for name in columns for chunk in items[name].cast(pa.string()).chunks]
-    coded = pa.chunked_array(chunks, pa.string()).fill_null("").combine_chunks().dictionary_encode()
-    order = pc.sort_indices(coded.dictionary)
-    place = np.empty(len(order), dtype=np.int32)
-    place[order.to_numpy()] = np.arange(len(order))
-    return place[coded.indices.to_numpy()], coded.dictionary.take(order).to_pylist()

@@ -22,7 +22,5 @@ def render(results: Path, format: str) -> str:
     from phenobench.leaderboard.markdown import markdown
     from phenobench.leaderboard.page import page
 
-    board = collect(results)
-    if format == "html":
-        return page(board, results)
-    return markdown(board) if format == "markdown" else csv_table(board)
+    board = collect(results, drawn=format == "html")
+    return {"markdown": markdown, "csv": csv_table, "html": page}[format](board)

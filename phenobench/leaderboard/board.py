@@ -7,16 +7,18 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Literal
 
 from phenobench.cards import Cards, find
 from phenobench.errors import InputError
+from phenobench.figures.items import SHOWN, Strip, strips_of
+from phenobench.item_values import Values, read_items, values_of
 from phenobench.leaderboard.groups import stand
 from phenobench.leaderboard.published import Paper, read_published
-from phenobench.leaderboard.values import Values, read_values
 from phenobench.results import Result, ScoreInfo, find_results, read_result
 
 # Rows that are kept apart, in the order in which they are shown; only the first has models that compete.
@@ -53,6 +55,7 @@ class Entry:
         marks: what a reader should know, in the order of ``MARKS``.
         rank: best and worst place that the paired comparisons leave open, 1 the best; None where nothing is ranked.
         group: letters; models of a section that share one cannot be told apart. Empty where nothing is ranked.
+        strips: what figures of the result are drawn from, where they were asked for.
     """
 
     label: str
@@ -63,6 +66,7 @@ class Entry:
     marks: tuple[Mark, ...] = ()
     rank: tuple[int, int] | None = None
     group: str = ""
+    strips: tuple[Strip, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def above_chance(self) -> float:
@@ -153,8 +157,12 @@ class Board:
     published: tuple[Paper, ...] = ()
 
 
-def collect(results: Path) -> Board:
+def collect(results: Path, *, drawn: bool = False) -> Board:
     """Read every result below a folder and rank the models of each column by paired comparison.
+
+    Args:
+        results: the folder.
+        drawn: entries come with what figures are drawn from, from the one reading of their items.
 
     Raises:
         InputError: no result, one that cannot be read, or two of one model for one column.
@@ -164,10 +172,10 @@ def collect(results: Path) -> Board:
         raise InputError(f"{results} holds no result; run phenobench run first, or name the folder with --results")
     found = list(map(read_result, paths))
     with ThreadPoolExecutor() as threads:
-        items = list(threads.map(read_values, paths, found))
+        items = list(threads.map(partial(_of_items, drawn=drawn), paths, found))
     cards = find()
     cells: dict[Column, list[tuple[Entry, Values | None]]] = {}
-    for path, result, of_scores in zip(paths, found, items, strict=True):
+    for path, result, (of_scores, strips) in zip(paths, found, items, strict=True):
         relative = path.relative_to(results).as_posix()
         section, leakage = _section(result), _leaks(result, cards)
         for column, score in _columns(result):
@@ -178,13 +186,21 @@ def collect(results: Path) -> Board:
                 "no items": values is None and not column.secondary,
             }
             marks = tuple(mark for mark, holds in said.items() if holds)
-            entry = Entry(result.model.label, section, relative, result, score, marks)
+            entry = Entry(result.model.label, section, relative, result, score, marks, strips=strips)
             cells.setdefault(column, []).append((entry, values))
     with ThreadPoolExecutor() as threads:
         ranked = list(threads.map(_ranked, cells, cells.values()))
     # Stable: within a table, columns stay in the order of the scores in the results.
     ordered = sorted(ranked, key=lambda column: (column.table, column.secondary))
     return Board(_in_tables(ordered), read_published(results))
+
+
+def _of_items(path: Path, result: Result, *, drawn: bool) -> tuple[dict[tuple[str, str], Values], tuple[Strip, ...]]:
+    """What the scores are means of, and the strips of figures."""
+    items = read_items(path, result, SHOWN if drawn else ())
+    if items is None:
+        return {}, ()
+    return values_of(items, result), tuple(strips_of(items, result)) if drawn else ()
 
 
 def _columns(result: Result) -> Iterator[tuple[Column, ScoreInfo]]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import chain, combinations
 from string import ascii_lowercase
 
 import numpy as np
 
-from phenobench.leaderboard.values import Names, Values
+from phenobench.item_values import Names, Values
 from phenobench.metrics.paired import LEVEL, p_values_of_means, p_values_of_pairs
 from phenobench.metrics.significance import holm
 
@@ -60,11 +60,18 @@ def _compare(models: Sequence[Values | None], pairs: np.ndarray) -> tuple[np.nda
     """Differences (first minus second) and p-values of pairs of models, NaN where nothing is in common."""
     change, p_values = np.full(len(pairs), np.nan), np.full(len(pairs), np.nan)
     known = {row: model for row, model in enumerate(models) if model is not None}
-    # Pairs that have the same names in common go together; as a rule these are all.
-    together: dict[Names, list[int]] = {}
+    # Pairs that have the same names in common go together; as a rule these are all. Names are many and compared but
+    # once: models that have the same are of one kind.
+    kinds: dict[Names, int] = {}
+    kind = {row: kinds.setdefault(model.names, len(kinds)) for row, model in known.items()}
+    of_kinds: dict[tuple[int, int], list[int]] = {}
     for number, (one, other) in enumerate(pairs.tolist()):
         if one in known and other in known:
-            together.setdefault(_common(known[one].names, known[other].names), []).append(number)
+            of_kinds.setdefault((kind[one], kind[other]), []).append(number)
+    names_of = list(kinds)
+    together: dict[Names, list[int]] = {}
+    for (one, other), numbers in of_kinds.items():
+        together.setdefault(_common(names_of[one], names_of[other]), []).extend(numbers)
     for names, numbers in together.items():
         if names:
             rows, places = np.unique(pairs[numbers], return_inverse=True)
@@ -77,7 +84,7 @@ def _compare(models: Sequence[Values | None], pairs: np.ndarray) -> tuple[np.nda
 
 
 def _common(first: Names, second: Names) -> Names:
-    return first if first is second or first == second else tuple(sorted(set(first) & set(second)))
+    return first if first is second else tuple(sorted(set(first) & set(second)))
 
 
 def _values_of(model: Values, names: Names) -> np.ndarray:
@@ -101,15 +108,15 @@ def _letters(n: int, apart: set[tuple[int, int]]) -> list[str]:
         n: models, the best first.
         apart: pairs that can be told apart.
     """
-    groups = [frozenset(range(n))]
+    groups = {frozenset(range(n))}
     for one, other in sorted(apart):
-        split: set[frozenset[int]] = set()
-        for group in groups:
-            split |= {group - {one}, group - {other}} if {one, other} <= group else {group}
-        # A group inside another says nothing new.
-        groups = [group for group in split if not any(group < wider for wider in split)]
-    groups.sort(key=sorted)
-    return [" ".join(_name(number) for number, group in enumerate(groups) if model in group) for model in range(n)]
+        torn = {group for group in groups if one in group and other in group}
+        groups -= torn
+        halves = {group - {model} for group in torn for model in (one, other)}
+        # A group inside another says nothing new; those that stayed whole are inside none.
+        groups |= {half for half in halves if not any(half < wider for wider in chain(groups, halves))}
+    letters = {group: _name(number) for number, group in enumerate(sorted(groups, key=sorted))}
+    return [" ".join(letter for group, letter in letters.items() if model in group) for model in range(n)]
 
 
 def _name(number: int) -> str:

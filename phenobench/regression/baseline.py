@@ -52,8 +52,10 @@ def _copy(source: Path, target: Path) -> None:
 
 def _says_the_same(one: Path, other: Path) -> bool:
     """Everything but the ``run`` block is equal, and the items are there as well or as little."""
+    if _bytes(items_path(one)) != _bytes(items_path(other)):
+        return False
     results = [read_result(path).model_copy(update={"run": {}}) for path in (one, other)]
-    return results[0] == results[1] and _bytes(items_path(one)) == _bytes(items_path(other))
+    return results[0] == results[1]
 
 
 def _bytes(path: Path) -> bytes | None:

@@ -11,6 +11,7 @@ from phenobench.cards import find
 from phenobench.comparison.comparable import differing_field
 from phenobench.errors import InputError, unknown
 from phenobench.regression.cells import Cell, pair_up
+from phenobench.regression.equality import equal_but_run
 from phenobench.regression.verdict import Changed, Checked, Missing, Moved
 from phenobench.results import Result, ScoreInfo, read_result, require_label
 from phenobench.suite import CheckSettings
@@ -118,7 +119,8 @@ def _findings(cell: Cell, settings: CheckSettings) -> Iterator[_Pair | Changed |
     new = _Side(cell.result, _read(cell.result))
     if cell.baseline is None:
         return
-    old = new if _equal_bytes(cell.baseline, cell.result) else _Side(cell.baseline, _read(cell.baseline))
+    # What equal scores were run on is no matter.
+    old = new if equal_but_run(cell.result, cell.baseline) else _Side(cell.baseline, _read(cell.baseline))
     field = None if old is new else differing_field(old.result, new.result)
     if field is not None:
         yield Changed(cell.name, *field)
@@ -132,14 +134,6 @@ def _findings(cell: Cell, settings: CheckSettings) -> Iterator[_Pair | Changed |
             yield Missing(cell.name, f"the score {before.metric} {before.subset}" + (f" ({why})" if why else ""))
         else:
             yield _Pair(cell.name, old, new, before, after, tolerance)
-
-
-def _equal_bytes(one: Path, other: Path) -> bool:
-    try:
-        return one.stat().st_size == other.stat().st_size and one.read_bytes() == other.read_bytes()
-    except OSError:
-        # Reading it as a result says what is wrong.
-        return False
 
 
 def _read(path: Path) -> Result:
@@ -174,7 +168,7 @@ def _judge(pairs: list[_Pair]) -> tuple[list[Moved], list[Moved], int]:
 
 def _difference(pair: _Pair) -> ScoreDifference:
     from phenobench.comparison.differences import score_difference
-    from phenobench.leaderboard.values import read_values
+    from phenobench.item_values import read_values
 
     name = (pair.before.metric, pair.before.subset)
     now, then = (read_values(side.path, side.result).get(name) for side in (pair.new, pair.old))

@@ -7,8 +7,8 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from phenobench.item_values import Values
 from phenobench.leaderboard.groups import Standing, stand
-from phenobench.leaderboard.values import Values
 from phenobench.metrics.paired import difference_of_means, difference_of_pairs
 from phenobench.metrics.significance import holm
 

@@ -37,18 +37,18 @@ def results(tmp_path: Path) -> Path:
 def test_the_same_results_give_the_same_bytes_wherever_they_lie(results: Path, tmp_path_factory: Any) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     write_board(elsewhere)
-    assert page(collect(results), results) == page(collect(elsewhere), elsewhere)
+    assert page(collect(results, drawn=True)) == page(collect(elsewhere, drawn=True))
 
 
 def test_nothing_of_the_run_block_is_on_the_page(results: Path) -> None:
-    text = page(collect(results), results)
+    text = page(collect(results, drawn=True))
     assert HOST not in text
     assert "/home/somebody" not in text
     assert str(results) not in text
 
 
 def test_nothing_is_fetched_and_nothing_else_may_run(results: Path) -> None:
-    text = page(collect(results), results)
+    text = page(collect(results, drawn=True))
     assert not re.findall(r'(?:src|href)="(?!data:,")', text)
     assert "@import" not in text
     assert "url(" not in text
@@ -59,7 +59,7 @@ def test_nothing_is_fetched_and_nothing_else_may_run(results: Path) -> None:
 
 
 def test_values_are_those_of_the_results(results: Path) -> None:
-    data = data_of(page(collect(results), results))
+    data = data_of(page(collect(results, drawn=True)))
     paths = {path.relative_to(results).as_posix(): read_result(path) for path in find_results(results)}
     assert len(data["results"]) == len(paths)
     stored = sorted(tuple(row[6][1::4]) for row in data["results"])
@@ -70,7 +70,7 @@ def test_values_are_those_of_the_results(results: Path) -> None:
 
 
 def test_a_board_of_3600_results_is_below_a_megabyte_and_a_half(results: Path) -> None:
-    board = collect(results)
+    board = collect(results, drawn=True)
     columns = [column for column in board.columns if not column.secondary]
     # 30 models in each of 10 tasks, 3 screens and 4 normalizations, each with its items.
     made = []
@@ -85,23 +85,22 @@ def test_a_board_of_3600_results_is_below_a_megabyte_and_a_half(results: Path) -
             path = f"{entry.path}#{number}-{model}"
             entries.append(dataclasses.replace(entry, label=info.label, path=path, result=result, score=score))
         made.append(dataclasses.replace(column, version=str(number), entries=tuple(entries)))
-    text = page(Board(tuple(made)), results)
+    text = page(Board(tuple(made)))
     assert len(data_of(text)["results"]) == 3600
     assert len(text.encode()) < 1_500_000
 
 
 def test_items_that_cannot_be_read_are_one_sentence(results: Path) -> None:
-    board = collect(results)
     broken = results / "screen-one" / "alpha" / "center" / "gene-gene.items.parquet"
     broken.write_bytes(b"no parquet")
     with pytest.raises(InputError, match="cannot be read as items"):
-        page(board, results)
+        collect(results, drawn=True)
 
 
 def test_no_end_tag_of_a_name_ends_the_data(tmp_path: Path) -> None:
     hostile = "</script><script>harm()</script>"
     write_board(tmp_path, {"model": ("official", "weights published", 0.5)}, ["screen-one"], revision=hostile)
-    text = page(collect(tmp_path), tmp_path)
+    text = page(collect(tmp_path, drawn=True))
     assert text.count("</script>") == 2
     assert hostile in json.dumps(data_of(text))
 
@@ -133,7 +132,7 @@ def test_best_and_worst_perturbations_are_those_of_the_items(results: Path) -> N
 
     path = results / "screen-one" / "alpha" / "center" / "replicate-retrieval.items.parquet"
     means = pd.read_parquet(path).groupby("perturbation")["average_precision"].mean().sort_values(ascending=False)
-    data = data_of(page(collect(results), results))
+    data = data_of(page(collect(results, drawn=True)))
     place = next(
         entry[0]
         for table in data["tables"]

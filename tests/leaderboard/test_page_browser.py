@@ -32,7 +32,7 @@ def address(results: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def _address(results: Path, folder: Path) -> str:
     path = folder / "leaderboard.html"
-    path.write_text(page(collect(results), results), encoding="utf-8")
+    path.write_text(page(collect(results, drawn=True)), encoding="utf-8")
     return path.as_uri()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from importlib.resources import files
-from pathlib import Path
 from string import Template
 
 import phenobench
@@ -16,16 +15,8 @@ from phenobench.leaderboard.page.data import page_data
 _SCRIPTS = ("dom.js", "data.js", "figures.js", "evidence.js", "tables.js", "published.js", "start.js")
 
 
-def page(board: Board, results: Path) -> str:
-    """The page; the same results give the same bytes.
-
-    Args:
-        board: what is shown.
-        results: the folder that the paths of its entries start from, with the items that figures are drawn from.
-
-    Raises:
-        InputError: the items of a result cannot be read.
-    """
+def page(board: Board) -> str:
+    """The page of a board whose entries come with what figures are drawn from; the same board gives the same bytes."""
     here = files(__package__)
     style = here.joinpath("page.css").read_text(encoding="utf-8")
     script = "".join(here.joinpath(name).read_text(encoding="utf-8") for name in _SCRIPTS)
@@ -38,7 +29,7 @@ def page(board: Board, results: Path) -> str:
         policy=policy,
         style=style,
         script=script,
-        data=page_data(board, results),
+        data=page_data(board),
         version=phenobench.__version__,
         count=f"{count:,}",
     )

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from phenobench.figures.items import Strip, read_strips
+from phenobench.figures.items import Strip
 from phenobench.leaderboard.board import MARKS, SECTIONS, Board, Column, Entry
 from phenobench.leaderboard.page.commands import model_options, result_options, start, table_options
 from phenobench.results import Result, ScoreInfo
@@ -53,16 +51,11 @@ class _Pool:
         return self._numbers[key]
 
 
-def page_data(board: Board, results: Path) -> str:
-    """The data of the page as JSON that may stand in a script element.
-
-    Raises:
-        InputError: the items of a result cannot be read.
-    """
+def page_data(board: Board) -> str:
+    """The data of the page as JSON that may stand in a script element."""
     shown = [column for column in board.columns if not column.secondary]
     entries = {entry.path: entry for column in shown for entry in column.entries}
-    with ThreadPoolExecutor() as threads:
-        strips = list(threads.map(lambda entry: read_strips(results / entry.path, entry.result), entries.values()))
+    strips = [entry.strips for entry in entries.values()]
     pool = _Pool()
     models: dict[str, int] = {}
     described: list[dict[str, Any]] = []
