@@ -122,7 +122,7 @@ def read_items(result_path: Path, result: Result, besides: Collection[str] = ())
         with pq.ParquetFile(pa.BufferReader(path.read_bytes())) as file:
             there = set(file.schema_arrow.names)
             unit = PAIR if set(PAIR) <= there else _unit(result)
-            keys = [key for key in dict.fromkeys((unit, unit if unit == PAIR else PERTURBATION)) if set(key) <= there]
+            keys = [key for key in {unit, PERTURBATION} if set(key) <= there]
             by = next((name for name in _SUBSETS if name in there), None)
             numbers = sorted({*map(_column, result.scores), *besides} & there)
             names = {*(name for key in keys for name in key), *([by] if by else [])}
@@ -203,16 +203,17 @@ def _parts(key: tuple[_Labels, ...], subsets: _Labels | None) -> Mapping[str | N
 
 def _mean_by_name(part: Part, column: np.ndarray, score: float) -> Values | None:
     """Mean over the items of each name; those without a value were not scored."""
-    values = column[part.rows]
+    values, codes = column[part.rows], part.codes
     scored = ~np.isnan(values)
-    codes, values = part.codes[scored], values[scored]
+    if not scored.all():
+        values, codes = values[scored], codes[scored]
     size = np.bincount(codes, minlength=len(part.names))
     known = size > 0
     if not known.any():
         return None
     means = np.bincount(codes, weights=values, minlength=len(part.names))[known] / size[known]
     # Recall by wells is a mean over wells; it is compared by perturbation all the same.
-    if min(abs(means.mean() - score), abs(values.mean() - score)) > _ROUNDING:
+    if abs(means.mean() - score) > _ROUNDING and abs(values.mean() - score) > _ROUNDING:
         return None
     names = part.names if known.all() else tuple(name for name, kept in zip(part.names, known, strict=True) if kept)
     return Values(names, means)

@@ -199,9 +199,9 @@ def _models(request: Request, cards: Cards, screen: Screen) -> list[tuple[str, M
 
 
 def _is_here(card: ModelCard, request: Request) -> bool:
-    """Whether "all" means this model: not one with published weights of which none are here, unless some are named."""
+    """Whether "all" means this model: not one that needs weights of which none are here, unless some are named."""
     named = request.weights.random or bool(request.weights.parts)
-    return not card.weights or named or bool(card.demo) or weights_are_here(card)
+    return named or not card.trained or bool(card.demo) or (bool(card.weights) and weights_are_here(card))
 
 
 def _tasks(request: Request, cards: Cards, screen: Screen, has_texts: bool) -> list[tuple[TaskCard, str]]:

@@ -101,12 +101,13 @@ def read_strips(path: Path, result: Result) -> list[Strip]:
 
 def strips_of(items: Items, result: Result) -> list[Strip]:
     """As ``read_strips``, of items that have been read with the columns that figures show."""
-    first = {score.subset: score for score in reversed(result.scores)}
-    subsets = dict.fromkeys(score.subset for score in result.scores)
-    return [strip for subset in subsets for strip in _of_subset(items, first[subset])]
+    first: dict[str, ScoreInfo] = {}
+    for score in result.scores:
+        first.setdefault(score.subset, score)
+    return [strip for score in first.values() for strip in _of_score(items, score)]
 
 
-def _of_subset(items: Items, score: ScoreInfo) -> list[Strip]:
+def _of_score(items: Items, score: ScoreInfo) -> list[Strip]:
     if items.unit == PAIR:
         part = items.part(score.subset, PAIR)
         return [] if part is None else _of_pairs(score.subset, items, part)
@@ -200,7 +201,7 @@ def _strip(
     size = np.diff(members.indptr)
     if not size.any():
         return []
-    mean, place = (np.asarray(members @ one) / np.maximum(size, 1) for one in (values, dots))
+    mean, place = (members @ np.column_stack([values, dots]) / np.maximum(size, 1)[:, None]).T
     sign = -1.0 if higher else 1.0
     # Rounded, since sums in another order differ in their last bits; stable, and names are sorted.
     order = np.lexsort((np.round(sign * place, 9), np.round(sign * mean, 9), size == 0))

@@ -22,5 +22,7 @@ def render(results: Path, format: str) -> str:
     from phenobench.leaderboard.markdown import markdown
     from phenobench.leaderboard.page import page
 
-    board = collect(results, drawn=format == "html")
-    return {"markdown": markdown, "csv": csv_table, "html": page}[format](board)
+    if format == "html":
+        return page(collect(results, drawn=True))
+    board = collect(results)
+    return markdown(board) if format == "markdown" else csv_table(board)

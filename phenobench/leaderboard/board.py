@@ -6,7 +6,6 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
@@ -171,8 +170,7 @@ def collect(results: Path, *, drawn: bool = False) -> Board:
     if not paths:
         raise InputError(f"{results} holds no result; run phenobench run first, or name the folder with --results")
     found = list(map(read_result, paths))
-    with ThreadPoolExecutor() as threads:
-        items = list(threads.map(partial(_of_items, drawn=drawn), paths, found))
+    items = map(partial(_of_items, drawn=drawn), paths, found)
     cards = find()
     cells: dict[Column, list[tuple[Entry, Values | None]]] = {}
     for path, result, (of_scores, strips) in zip(paths, found, items, strict=True):
@@ -188,8 +186,8 @@ def collect(results: Path, *, drawn: bool = False) -> Board:
             marks = tuple(mark for mark, holds in said.items() if holds)
             entry = Entry(result.model.label, section, relative, result, score, marks, strips=strips)
             cells.setdefault(column, []).append((entry, values))
-    with ThreadPoolExecutor() as threads:
-        ranked = list(threads.map(_ranked, cells, cells.values()))
+    # Not in threads: each step is too short for them, and they only wait for each other.
+    ranked = map(_ranked, cells, cells.values())
     # Stable: within a table, columns stay in the order of the scores in the results.
     ordered = sorted(ranked, key=lambda column: (column.table, column.secondary))
     return Board(_in_tables(ordered), read_published(results))

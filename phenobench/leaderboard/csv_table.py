@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from functools import lru_cache
 from io import StringIO
 
 from phenobench.errors import one_line
@@ -17,7 +18,7 @@ def csv_table(board: Board) -> str:
     rows = [_row(column, entry) for column in board.columns for entry in column.entries]
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(rows[0] if rows else [])
-    writer.writerows([_safe(cell) for cell in row.values()] for row in rows)
+    writer.writerows([_safe(cell) if isinstance(cell, str) else cell for cell in row.values()] for row in rows)
     return out.getvalue()
 
 
@@ -71,9 +72,9 @@ def _row(column: Column, entry: Entry) -> dict[str, Cell]:
     }
 
 
-def _safe(cell: Cell) -> Cell:
+# Rows say the same of models and screens over and over.
+@lru_cache(maxsize=4096)
+def _safe(text: str) -> str:
     """One line, and nothing that a spreadsheet would take for a formula."""
-    if not isinstance(cell, str):
-        return cell
-    plain = one_line(cell)
+    plain = one_line(text)
     return f"'{plain}" if plain.startswith(("=", "+", "-", "@")) else plain

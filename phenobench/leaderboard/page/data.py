@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
@@ -44,7 +43,8 @@ class _Pool:
     _numbers: dict[str, int] = field(default_factory=dict)
 
     def add(self, value: Any) -> int:
-        key = json.dumps(value)
+        # Most are text; the JSON of nothing else begins like this.
+        key = f'"{value}' if isinstance(value, str) else json.dumps(value)
         if key not in self._numbers:
             self._numbers[key] = len(self.values)
             self.values.append(value)
@@ -227,7 +227,7 @@ def _quantiles(values: np.ndarray, most: int) -> np.ndarray:
     return values[np.floor((np.arange(most) + 0.5) * len(values) / most).astype(int)] if most else values[:0]
 
 
-def _letters(values: Iterable[float], axis: tuple[float, float]) -> str:
-    last = len(_LETTERS) - 1
-    places = ((value - axis[0]) / (axis[1] - axis[0]) for value in values)
-    return "".join(_LETTERS[round(last * min(1.0, max(0.0, place)))] for place in places if math.isfinite(place))
+def _letters(values: np.ndarray, axis: tuple[float, float]) -> str:
+    places = (values - axis[0]) / (axis[1] - axis[0])
+    rounded = np.rint((len(_LETTERS) - 1) * np.clip(places[np.isfinite(places)], 0.0, 1.0)).astype(int)
+    return "".join([_LETTERS[place] for place in rounded.tolist()])
