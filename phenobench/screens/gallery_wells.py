@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
@@ -47,7 +48,7 @@ def read_text_table(path: Path, content: bytes | None = None) -> pd.DataFrame:
             table = pd.read_parquet(source)
             return table.astype("str").where(table.notna(), "")
         separator = "," if name.endswith(".csv") else "\t"
-        compression = "gzip" if path.name.endswith(".gz") else None
+        compression: Literal["gzip"] | None = "gzip" if path.name.endswith(".gz") else None
         return pd.read_csv(source, sep=separator, dtype=str, keep_default_na=False, compression=compression)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f"{path} cannot be read as a table ({str(error).splitlines()[0]}); fetch it again") from error
