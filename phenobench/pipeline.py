@@ -37,6 +37,8 @@ from phenobench.sources import Embedded, embedded, embedding_key, image_model, s
 from phenobench.tasks.outcome import Check, Inputs, Outcome
 from phenobench.texts import Texts, read_texts
 
+_OWN_LICENCE = "BSD 3-Clause"
+
 
 @dataclass(frozen=True)
 class Watch:
@@ -228,7 +230,7 @@ def _score(cell: Cell, setting: _Setting, embedding: Embedded, normalized: Calla
             "skipped": dict(outcome.skipped),
             "warnings": [*setting.screen.notes, *profiles.notes, *outcome.warnings],
             "map": {"rows": outcome.map_rows, "n": outcome.map_n},
-            "licence": _licences(cell, setting, inputs["annotations"]),
+            "licence": _licences(cell, setting, embedding, inputs["annotations"]),
             "provenance": "measured",
             "fingerprint": mark,
             "run": {
@@ -258,7 +260,12 @@ def _inputs(cell: Cell, setting: _Setting, embedding: Embedded, protocol: Mappin
     }
 
 
-def _licences(cell: Cell, setting: _Setting, origins: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+def _licences(
+    cell: Cell, setting: _Setting, embedding: Embedded, origins: Mapping[str, Mapping[str, Any]]
+) -> dict[str, str]:
     model = cell.card.licence if cell.card else "given by path"
+    if embedding.info.weights.kind in ("demo", "random") and not embedding.info.weights.by_path:
+        # The card's licence is that of the published weights; these and the code that reads them are our own.
+        model = _OWN_LICENCE
     tables = {f"annotations {name}": str(origin["licence"]) for name, origin in sorted(origins.items())}
     return {"model": model, "screen": setting.screen.licence, **tables}
