@@ -284,6 +284,23 @@ def test_a_run_that_is_cut_keeps_finished_plates_and_leaves_no_half_one(
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), "PHENOBENCH_WORKERS": "2"}
     command = [sys.executable, str(script), str(images_kept)]
+    # On a busy machine the signal can come when all plates are done; then once more, from the start.
+    for _ in range(5):
+        _cut(command, environment, images_kept, sent)
+        finished = plate_files(images_kept)
+        if len(finished) < 4:
+            break
+        for path in finished:
+            path.unlink()
+    assert 1 <= len(finished) < 4
+    if sent == signal.SIGINT:
+        assert not list(images_kept.rglob("*.tmp"))
+    for path in finished:
+        assert np.load(path, mmap_mode="r").shape == (70, 2, 6, 256, 256)
+
+
+def _cut(command: list[str], environment: dict[str, str], images_kept: Path, sent: signal.Signals) -> None:
+    """Start a run and send it the signal when the first plate is there; nothing of it lives on."""
     with subprocess.Popen(command, env=environment, start_new_session=True, stderr=subprocess.PIPE) as process:
         end = time.monotonic() + 120
         while not plate_files(images_kept) and time.monotonic() < end and process.poll() is None:
@@ -298,12 +315,6 @@ def test_a_run_that_is_cut_keeps_finished_plates_and_leaves_no_half_one(
         while _group_lives(process.pid) and time.monotonic() < end:
             time.sleep(0.05)
         assert not _group_lives(process.pid)
-    finished = plate_files(images_kept)
-    assert 1 <= len(finished) < 4
-    if sent == signal.SIGINT:
-        assert not list(images_kept.rglob("*.tmp"))
-    for path in finished:
-        assert np.load(path, mmap_mode="r").shape == (70, 2, 6, 256, 256)
 
 
 def _group_lives(group: int) -> bool:
