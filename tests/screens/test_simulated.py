@@ -276,8 +276,9 @@ def test_a_run_that_is_cut_keeps_finished_plates_and_leaves_no_half_one(
 ) -> None:
     script = tmp_path / "script.py"
     script.write_text(
-        "import sys\n"
+        "import signal, sys\n"
         "from pathlib import Path\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # what is started in the background ignores it\n"
         "from tests.screens.test_simulated import card, field_images, layout\n"
         'if __name__ == "__main__":\n'
         "    list(field_images(card(), layout(card()), Path(sys.argv[1])))\n"
