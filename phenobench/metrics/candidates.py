@@ -11,15 +11,16 @@ from threading import Lock
 
 import numpy as np
 
-from phenobench.metrics.similarity import LEVELS, UNDEFINED, levels
+from phenobench.metrics import loops
+from phenobench.metrics.similarity import UNDEFINED, levels, margin, single_rows
 from phenobench.metrics.threads import in_threads
 
 # Images and texts of a tile of similarities, which a core's cache holds (float32: 1 MiB).
 _IMAGES, _TEXTS = 256, 1024
 # From this share of open similarities on, a product in float64 is faster than they are one by one.
 _MOST_OPEN = 1 / 64
-# Numbers gathered at a time to pair up rows.
-_GATHERED_CELLS = 2**17
+# Pairs of one task.
+_PAIRS = 2**12
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,22 +53,17 @@ def count_candidates(images: np.ndarray, texts: np.ndarray, correct: np.ndarray)
         correct: each image's own text (n,) int; -1 for none.
     """
     (n, d), m = images.shape, len(texts)
-    zero_images, zero_texts = np.asarray(~images.any(axis=1)), np.asarray(~texts.any(axis=1))
-    estimating = images.astype(np.float32), texts.astype(np.float32)
-    # Rounding of both factors and of d products and sums, each by up to 2**-24, and a level for the rounding to levels.
-    margin = np.float32((d + 4) * 2.0**-24 * LEVELS + 1)
-
-    def pair_levels(image: np.ndarray, text: np.ndarray) -> np.ndarray:
-        level = np.empty(len(image), dtype=np.float32)
-        step = max(1, _GATHERED_CELLS // max(1, d))
-        for start in range(0, len(image), step):
-            part = slice(start, start + step)
-            level[part] = levels(np.einsum("ij,ij->i", images[image[part]], texts[text[part]]))
-        level[zero_images[image] | zero_texts[text]] = UNDEFINED
-        return level
-
+    undefined = np.asarray(~images.any(axis=1)), np.asarray(~texts.any(axis=1))
+    single = single_rows(images), single_rows(texts)
     queries = np.flatnonzero(correct >= 0)
-    own = pair_levels(queries, correct[queries])
+    own = np.empty(len(queries), dtype=np.float32)
+
+    def locate(first: int) -> None:
+        some = np.arange(first, min(first + _PAIRS, len(queries)))
+        loops.pair_levels(images, texts, False, some, queries, one_each, correct[queries], own)
+
+    one_each = np.arange(len(queries) + 1)
+    in_threads(locate, range(0, len(queries), _PAIRS))
     # Nothing is above or at infinity.
     image_bar, text_bar = np.full(n, np.inf, dtype=np.float32), np.full(m, -np.inf, dtype=np.float32)
     image_bar[queries] = own
@@ -75,34 +71,36 @@ def count_candidates(images: np.ndarray, texts: np.ndarray, correct: np.ndarray)
     text_bar[np.isneginf(text_bar)] = np.inf
     n_correct = np.bincount(correct[queries], minlength=m)
     correct_at = np.bincount(correct[queries][own == text_bar[correct[queries]]], minlength=m)
-    texts_above, texts_at = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
-    images_above, images_at = np.zeros(m, dtype=np.int64), np.zeros(m, dtype=np.int64)
+    of_images, of_texts = np.zeros((2, n), dtype=np.int64), np.zeros((2, m), dtype=np.int64)
     adding = Lock()
 
     def count(top: int) -> None:
         rows = slice(top, min(top + _IMAGES, n))
+        tile = np.empty((rows.stop - top, min(_TEXTS, m)), dtype=np.float32)
         for first in range(0, m, _TEXTS):
             columns = slice(first, min(first + _TEXTS, m))
-            bars = image_bar[rows, None], text_bar[columns]
-            # Levels where they are needed, and anywhere else something on the same side of both bars.
-            level = (estimating[0][rows] @ estimating[1][columns].T) * np.float32(LEVELS)
-            open_ = (np.abs(level - bars[0]) <= margin) | (np.abs(level - bars[1]) <= margin)
-            place = np.flatnonzero(open_)
-            if len(place) > _MOST_OPEN * level.size:
+            level = np.matmul(single[0][rows], single[1][columns].T, out=tile[:, : columns.stop - first])
+            finish(level, rows, columns)
+            most_open = int(_MOST_OPEN * level.size)
+            found, others = np.zeros((2, len(level)), np.int64), np.zeros((2, level.shape[1]), np.int64)
+            bars = image_bar[rows], text_bar[columns]
+            if not loops.count_both_ways(
+                level, margin(d), images[rows], texts[columns], *bars, most_open, found, others
+            ):
                 level = levels(images[rows] @ texts[columns].T)
-            else:
-                image, text = np.divmod(place, level.shape[1])
-                level.ravel()[place] = pair_levels(image + top, text + first)
-            level[zero_images[rows]] = UNDEFINED
-            level[:, zero_texts[columns]] = UNDEFINED
-            mine = np.flatnonzero((correct[rows] >= first) & (correct[rows] < columns.stop))
-            level[mine, correct[rows][mine] - first] = -np.inf
-            texts_above[rows] += np.count_nonzero(level > bars[0], axis=1)
-            texts_at[rows] += np.count_nonzero(level == bars[0], axis=1)
-            above, at = np.count_nonzero(level > bars[1], axis=0), np.count_nonzero(level == bars[1], axis=0)
+                finish(level, rows, columns)
+                found = np.stack([(level > bars[0][:, None]).sum(axis=1), (level == bars[0][:, None]).sum(axis=1)])
+                others = np.stack([(level > bars[1]).sum(axis=0), (level == bars[1]).sum(axis=0)])
+            of_images[:, rows] += found
             with adding:
-                images_above[columns] += above
-                images_at[columns] += at
+                of_texts[:, columns] += others
+
+    def finish(level: np.ndarray, rows: slice, columns: slice) -> None:
+        """What is undefined, and an image's own text, which does not count."""
+        level[undefined[0][rows]] = UNDEFINED
+        level[:, undefined[1][columns]] = UNDEFINED
+        mine = np.flatnonzero((correct[rows] >= columns.start) & (correct[rows] < columns.stop))
+        level[mine, correct[rows][mine] - columns.start] = -np.inf
 
     in_threads(count, range(0, n, _IMAGES))
-    return Candidates(texts_above, texts_at, images_above, images_at, correct_at, n_correct)
+    return Candidates(of_images[0], of_images[1], of_texts[0], of_texts[1], correct_at, n_correct)

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from phenobench.metrics.similarity import LEVELS, RESOLUTION, UNDEFINED, levels, unit_rows
+from phenobench.metrics import loops
+from phenobench.metrics.similarity import UNDEFINED, levels, margin, single_rows, unit_rows
+from phenobench.metrics.threads import in_threads
 
-# Rows of features gathered at a time to pair them up; what a core's cache holds.
-_PAIRS_AT_ONCE = 256
-_ROWS_AT_ONCE = 1024
-# Rotating a row costs d products, and so does finding the rotation: from so many times d candidates, and rows, it pays.
-_CANDIDATES, _ROWS = 2, 8
-_ROUNDING = 2.0**-24
+# Pairs of one task; products of two rows are no more than some bytes of Python's time then.
+_PAIRS_AT_ONCE = 2**14
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,77 +24,75 @@ class Cosines:
 
     Attributes:
         units: rows of length 1, or zero, float64 (n, d).
-        rotated: the same in a random basis, float32 (n, d), or (0, d) where estimates do not pay.
+        single: the same in float32, longer by the square root of ``LEVELS``.
         undefined: whether a row is zero and has no cosine, boolean (n,).
         absolute: whether opposite rows are as alike as equal ones.
     """
 
     units: np.ndarray
-    rotated: np.ndarray
+    single: np.ndarray
     undefined: np.ndarray
     absolute: bool
 
     @classmethod
-    def of(cls, features: np.ndarray, *, n_candidates: int, absolute: bool) -> Cosines:
-        """Cosines of the rows of features (n, d), of which a query has so many candidates at most.
+    def of(cls, features: np.ndarray, *, absolute: bool) -> Cosines:
+        """Cosines of the rows of features (n, d).
 
         Raises:
             InputError: not a matrix, or a value is NaN or infinite.
         """
         units = unit_rows(features)
-        n, d = units.shape
-        pays = n_candidates >= _CANDIDATES * d and n >= _ROWS * d
-        rotated = _rotated(units) if pays else np.empty((0, d), dtype=np.float32)
-        return cls(units, rotated, np.asarray(~units.any(axis=1)), absolute)
+        return cls(units, single_rows(units), np.asarray(~units.any(axis=1)), absolute)
 
-    def worth_estimating(self, n_candidates: int) -> bool:
-        """Whether estimates and the float64 of what they leave open cost less than float64 for all."""
-        return len(self.rotated) > 0 and n_candidates >= _CANDIDATES * self.units.shape[1]
+    @property
+    def margin(self) -> np.float32:
+        """By how many levels an estimate may be off."""
+        return margin(self.units.shape[1])
 
-    def levels(self, rows: np.ndarray, others: np.ndarray, units: np.ndarray) -> np.ndarray:
-        """Levels of all rows (r,) with all others (o,), of which the units are at hand, float32 (r, o)."""
-        return self._finished(levels(self.units[rows] @ units.T), rows, others, UNDEFINED)
+    def levels(self, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """Levels of all rows (r,) with all others (o,), float32 (r, o)."""
+        block = levels(self.units[rows] @ self.units[others].T)
+        self._finish(block, rows, others)
+        return block
 
-    def estimates(self, rows: np.ndarray, others: np.ndarray, rotated: np.ndarray) -> np.ndarray:
-        """Cosines in float32, -2 where undefined; otherwise as ``levels``, with the rotated others at hand."""
-        return self._finished(self.rotated[rows] @ rotated.T, rows, others, UNDEFINED / LEVELS)
+    def single_rows(self, rows: np.ndarray) -> np.ndarray:
+        """``single`` of rows (m,), float32 (m, d); those that follow each other are not copied."""
+        if len(rows) and (np.diff(rows) == 1).all():
+            return self.single[rows[0] : rows[-1] + 1]
+        return self.single[rows]
 
-    def _finished(self, block: np.ndarray, rows: np.ndarray, others: np.ndarray, undefined: float) -> np.ndarray:
+    def estimates(
+        self, rows: np.ndarray, others: np.ndarray, single: np.ndarray, other_single: np.ndarray, out: np.ndarray
+    ) -> None:
+        """``levels`` but for the margin, with ``single`` of both at hand."""
+        np.matmul(single, other_single.T, out=out)
+        self._finish(out, rows, others)
+
+    def _finish(self, block: np.ndarray, rows: np.ndarray, others: np.ndarray) -> None:
         if self.absolute:
             np.abs(block, out=block)
         if self.undefined.any():
-            block[:, self.undefined[others]] = undefined
-            block[self.undefined[rows]] = undefined
-        return block
+            block[:, self.undefined[others]] = UNDEFINED
+            block[self.undefined[rows]] = UNDEFINED
 
-    def estimate_bounds(self, level: np.ndarray) -> np.ndarray:
-        """Between what estimates a cosine may be at a level (m,), float32 (m, 2): above the first, up to the second.
+    def pair_levels(self, rows: np.ndarray, start: np.ndarray, others: np.ndarray, order: np.ndarray) -> np.ndarray:
+        """Levels of queries with their others.
 
-        An estimate is off by up to 2**-24 of the partial sum at each of its d additions. In a random basis the sum
-        is c k / d after k of them and scatters by less than sqrt(k) / d, which makes a standard deviation of less
-        than 2**-24 (0.34 |c| sqrt(d) + 0.6); bounds are more than ten of these from the level's own.
+        Args:
+            rows: of the queries (q,).
+            start: first pair of each query, and the number of pairs (q + 1,).
+            others: rows of the pairs (m,).
+            order: the queries (q,), those with much the same others next to each other, as a cache likes it.
+
+        Returns:
+            float32 (m,).
         """
-        cosine = level.astype(np.float64) / LEVELS
-        off = RESOLUTION / 2 + _ROUNDING * (8.0 + 4.0 * np.sqrt(self.units.shape[1]) * np.abs(cosine))
-        return np.stack([cosine - off, cosine + off], axis=1).astype(np.float32)
+        level = np.empty(len(others), dtype=np.float32)
+        step = max(1, _PAIRS_AT_ONCE * len(rows) // max(1, len(others)))
 
-    def pair_levels(self, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
-        """Levels of rows (m,) with others (m,), float32 (m,)."""
-        level = np.empty(len(rows), dtype=np.float32)
-        for start in range(0, len(rows), _PAIRS_AT_ONCE):
-            part = slice(start, start + _PAIRS_AT_ONCE)
-            level[part] = levels(np.einsum("ij,ij->i", self.units[rows[part]], self.units[others[part]]))
-        if self.absolute:
-            np.abs(level, out=level)
-        level[self.undefined[rows] | self.undefined[others]] = UNDEFINED
+        def fill(first: int) -> None:
+            some = order[first : first + step]
+            loops.pair_levels(self.units, self.units, self.absolute, some, rows, start, others, level)
+
+        in_threads(fill, range(0, len(rows), step))
         return level
-
-
-def _rotated(units: np.ndarray) -> np.ndarray:
-    """Rows in a random basis, in which the rounding errors of their products are random whatever the features are."""
-    d = units.shape[1]
-    basis, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((d, d)))
-    rotated = np.empty(units.shape, dtype=np.float32)
-    for start in range(0, len(units), _ROWS_AT_ONCE):
-        rotated[start : start + _ROWS_AT_ONCE] = units[start : start + _ROWS_AT_ONCE] @ basis
-    return rotated

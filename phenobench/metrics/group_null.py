@@ -16,24 +16,26 @@ from math import comb, prod
 
 import numpy as np
 
+from phenobench.metrics import loops
 from phenobench.metrics.significance import distinct_positions, p_value
 from phenobench.metrics.similarity import LEVELS, UNDEFINED, levels, unit_rows
-from phenobench.metrics.ties import harmonic, precision_in_block
+from phenobench.metrics.threads import in_threads
+from phenobench.metrics.ties import harmonic
 
 DRAWS, FEWEST_DRAWS = 4_999, 999
 # Beyond these no p-value is computed: rows (so many take a minute where all plates meet), and similarities looked up
 # (draws x wells x wells of a group, summed).
 MOST_ROWS, _MOST_CELLS = 50_000, 2**24
-# Cells of the similarity block held at a time: 2**22 in float64 are 32 MiB.
-_BLOCK_CELLS = 2**22
+# Cells of the similarity block held at a time by a thread: 2**20 in float64 are 8 MiB.
+_BLOCK_CELLS = 2**20
 # If a smaller share of draws has each well of another perturbation, any draw counts.
 _RARE = 0.5
 # From here on, a p-value of few draws is left as it is.
 _OPEN = 0.1
 # So many sets of wells, or more, are as good as all there could be.
 _MANY_SETS = 10**12
-# Rows of levels are put end to end to be searched at once, this far apart; a row itself is below all of its candidates.
-_APART, _ITSELF = 64.0 * LEVELS, -4.0 * LEVELS
+# A row itself is below all of its candidates.
+_ITSELF = -4 * LEVELS
 
 
 @dataclass(frozen=True)
@@ -248,23 +250,35 @@ def _scored(
     block's similarities, so that these are computed once, and n x n of them are never held.
     """
     numbers = harmonic(len(units))
+    # By the plates that sets have wells on, since a block looks at few of many sets.
+    on_plate: dict[int, list[tuple[int, int]]] = {}
+    for number, sets in enumerate(drawn):
+        for place, plate in enumerate(sets.places.plates):
+            on_plate.setdefault(plate, []).append((number, place))
+
+    def score(bounds: tuple[int, int]) -> list[tuple[int, np.ndarray, np.ndarray]]:
+        plate = int(plates[bounds[0]])
+        ranked = np.flatnonzero(candidates & (plates == plate)) if within_plate else np.flatnonzero(candidates)
+        # Wells of plates that no set has together with this one, as in another batch, are not looked up.
+        met = {plate}.union(*(drawn[number].places.plates for number, _ in on_plate[plate]))
+        others = np.flatnonzero(np.isin(plates, list(met))) if within_plate else np.arange(len(units))
+        block = _block(units, *bounds, others, ranked)
+        found = []
+        for number, place in on_plate[plate]:
+            own = drawn[number].wells[:, place]
+            here = np.flatnonzero((own >= bounds[0]) & (own < bounds[1]))
+            precision = _precision(block, drawn[number], here, place, within_plate, numbers)
+            if precision is not None:
+                found.append((number, here, precision))
+        return found
+
     totals = [np.zeros(len(sets.wells)) for sets in drawn]
     queries = [np.zeros(len(sets.wells), dtype=np.int64) for sets in drawn]
-    for start, stop in _blocks(plates) if drawn else ():
-        plate = int(plates[start])
-        ranked = np.flatnonzero(candidates & (plates == plate)) if within_plate else np.flatnonzero(candidates)
-        lookups = sum(sets.wells.size * sets.places.plates.count(plate) for sets in drawn)
-        # Wells of plates that no set has together with this one, as in another batch, are not looked up.
-        met = {plate}.union(*(sets.places.plates for sets in drawn if plate in sets.places.plates))
-        others = np.flatnonzero(np.isin(plates, list(met))) if within_plate else np.arange(len(units))
-        block = _Block(units, start, stop, others, ranked, lookups)
-        for sets, total, scored in zip(drawn, totals, queries, strict=True):
-            for place in np.flatnonzero(np.array(sets.places.plates) == plate).tolist():
-                here = (sets.wells[:, place] >= start) & (sets.wells[:, place] < stop)
-                precision = _precision(block, sets, here, place, within_plate, numbers)
-                if precision is not None:
-                    total[here] += precision
-                    scored[here] += 1
+    # Summed up in the order of the blocks, whichever thread was first.
+    for found in in_threads(score, [bounds for bounds in _blocks(plates) if int(plates[bounds[0]]) in on_plate]):
+        for number, here, precision in found:
+            totals[number][here] += precision
+            queries[number][here] += 1
     with np.errstate(invalid="ignore"):
         return [total / scored for total, scored in zip(totals, queries, strict=True)]
 
@@ -278,47 +292,34 @@ def _blocks(plates: np.ndarray) -> Iterator[tuple[int, int]]:
             yield start, min(start + step, last)
 
 
+@dataclass(frozen=True, eq=False)
 class _Block:
-    """Similarities of some rows (b) with others, and how many candidates are above and at each of them."""
+    """Similarities of some rows with others, and with candidates.
 
-    def __init__(
-        self, units: np.ndarray, start: int, stop: int, others: np.ndarray, candidates: np.ndarray, lookups: int
-    ) -> None:
-        self.start, self.n_candidates = start, len(candidates)
-        self._column = np.full(len(units), -1)
-        self._column[others] = np.arange(len(others))
-        other_units = units if len(others) == len(units) else units[others]
-        self._level = levels(units[start:stop] @ other_units.T)
-        self._level[:, ~other_units.any(axis=1)] = UNDEFINED
-        self._level[~units[start:stop].any(axis=1)] = UNDEFINED
-        self._level[np.arange(stop - start), self._column[start:stop]] = _ITSELF
-        apart = _APART * np.arange(len(self._level))[:, None]
-        self._ranked = (np.sort(self._level[:, self._column[candidates]], axis=1) + apart).ravel()
-        # All counts at once where the same ones would be searched for again and again.
-        at_once = lookups > self._level.size
-        self._counts = self._search(np.arange(len(self._level)), self._level) if at_once else None
+    Attributes:
+        start: the first of the rows.
+        level: float32 (b, o); a row itself is below all.
+        ranked: of the candidates, ascending, float32 (b, c).
+        column: of each row of the screen in ``level`` (n,); -1 where it has none.
+    """
 
-    def level(self, row: np.ndarray, others: np.ndarray) -> np.ndarray:
-        """Levels of rows (m,) of the block with others (m, k)."""
-        return self._level[row[:, None], self._column[others]]
+    start: int
+    level: np.ndarray
+    ranked: np.ndarray
+    column: np.ndarray
 
-    def counts(self, row: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Candidates of rows (m,) of the block above and at their similarities with others (m, k)."""
-        if self._counts is None:
-            # Row by row, each of them is searched while it is in the cache.
-            order = np.argsort(row, kind="stable")
-            place = np.empty_like(order)
-            place[order] = np.arange(len(order))
-            greater, equal = self._search(row[order], self.level(row[order], others[order]))
-            return greater[place], equal[place]
-        greater, equal = self._counts
-        columns = self._column[others]
-        return greater[row[:, None], columns], equal[row[:, None], columns]
 
-    def _search(self, row: np.ndarray, level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        key = level + _APART * row[:, None]
-        upto = np.searchsorted(self._ranked, key, "right")
-        return (row[:, None] + 1) * self.n_candidates - upto, upto - np.searchsorted(self._ranked, key, "left")
+def _block(units: np.ndarray, start: int, stop: int, others: np.ndarray, candidates: np.ndarray) -> _Block:
+    column = np.full(len(units), -1)
+    column[others] = np.arange(len(others))
+    other_units = units if len(others) == len(units) else units[others]
+    level = levels(units[start:stop] @ other_units.T)
+    level[:, ~other_units.any(axis=1)] = UNDEFINED
+    level[~units[start:stop].any(axis=1)] = UNDEFINED
+    level[np.arange(stop - start), column[start:stop]] = _ITSELF
+    ranked = level.copy() if len(candidates) == len(others) else level[:, column[candidates]]
+    ranked.sort(axis=1)
+    return _Block(start, level, ranked, column)
 
 
 def _precision(
@@ -329,26 +330,12 @@ def _precision(
     competes = plates == plates[place] if within_plate else np.ones(len(plates), dtype=bool)
     is_positive = sets.places.positive[place]
     n_added = int(competes.sum()) if len(sets.added) else 0
-    if not is_positive.any() or block.n_candidates + n_added <= competes.sum():
+    if not is_positive.any() or block.ranked.shape[1] + n_added <= competes.sum():
         return None
     wells = sets.wells[here]
-    row = wells[:, place] - block.start
-    level = block.level(row, wells)
-    positive = level[:, is_positive]
-    greater, equal = block.counts(row, wells[:, is_positive])
-    # The set's own wells are no negatives, and those that it displaced are.
-    for other in np.flatnonzero(competes).tolist():
-        greater -= level[:, [other]] > positive
-        equal -= level[:, [other]] == positive
-        if len(sets.added):
-            displaced = block.level(row, np.full((len(row), 1), sets.added[other]))
-            greater += displaced > positive
-            equal += displaced == positive
-    above, tied = np.zeros_like(greater), np.zeros_like(greater)
-    for column in positive.T:
-        above += column[:, None] > positive
-        tied += column[:, None] == positive
-    # Each positive takes an equal part of what its block of ties adds up to.
-    rank = above + greater
-    summed = precision_in_block(tied.ravel(), equal.ravel(), above.ravel(), rank.ravel(), numbers)
-    return (summed.reshape(tied.shape) / tied).mean(axis=1)
+    precision = np.empty(len(here))
+    loops.precision_of_sets(
+        block.level, block.ranked, wells[:, place] - block.start, block.column[wells], is_positive, competes,
+        block.column[sets.added], numbers, precision,
+    )  # fmt: skip
+    return precision

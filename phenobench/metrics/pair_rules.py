@@ -91,14 +91,20 @@ class PairRules:
         """Whether no positive, nor the query itself, can be a negative: what positives share, negatives do not."""
         return any(column in self.pos_sameby for column in self.neg_diffby if column.sets is None)
 
-    def no_negatives(self, rows: np.ndarray, candidates: np.ndarray) -> np.ndarray:
-        """Whether a candidate that agrees in the single-label columns of ``neg_sameby`` is none, boolean (r, c)."""
+    @cached_property
+    def unlike_codes(self) -> list[np.ndarray]:
+        """Of each single-label column of ``neg_diffby``, in none of which a negative agrees, int32 (n,)."""
+        return [column.codes.astype(np.int32) for column in self.neg_diffby if column.sets is None]
+
+    def no_negatives(self, rows: np.ndarray, candidates: np.ndarray) -> np.ndarray | None:
+        """Whether candidates that single-label columns allow are no negatives, boolean (r, c); None if they all are."""
+        several = [column for column in (*self.neg_sameby, *self.neg_diffby) if column.sets is not None]
+        if not (several or self.any_neg_sameby or self.any_neg_diffby):
+            return None
         barred = np.zeros((len(rows), len(candidates)), dtype=bool)
-        for column in self.neg_sameby:
-            if column.sets is not None:
-                barred |= differ(column, rows, candidates)
-        for column in self.neg_diffby:
-            barred |= ~differ(column, rows, candidates)
+        for column in several:
+            unlike = differ(column, rows, candidates)
+            barred |= unlike if column in self.neg_sameby else ~unlike
         if self.any_neg_sameby:
             barred |= _all_differ(self.any_neg_sameby, rows, candidates)
         if self.any_neg_diffby:

@@ -11,10 +11,9 @@ import pandas as pd
 
 from phenobench.errors import InputError, unknown
 from phenobench.metrics.cosines import Cosines
-from phenobench.metrics.counting import Counts, count_negatives
+from phenobench.metrics.counting import Counts, Group, count_negatives
 from phenobench.metrics.pair_rules import PairRules, Rule, pair_rules
 from phenobench.metrics.positives import Positives, positives
-from phenobench.metrics.threads import in_threads
 from phenobench.metrics.ties import expected_average_precision, harmonic, precision_in_block
 
 Ties = Literal["expected", "optimistic", "pessimistic"]
@@ -22,8 +21,8 @@ TIES = ("expected", "optimistic", "pessimistic")
 Similarity = Literal["cosine", "abs_cosine"]
 SIMILARITIES = ("cosine", "abs_cosine")
 
-# Positive pairs held at a time, and queries of a task: enough to make its candidates' rows worth gathering.
-_MOST_PAIRS, _TASK_QUERIES = 2**21, 2**10
+# Positive pairs held at a time.
+_MOST_PAIRS = 2**21
 
 
 def average_precision(
@@ -77,8 +76,7 @@ def average_precision(
     if len(features) != len(metadata):
         raise InputError(f"{len(features)} rows of features for {len(metadata)} rows of metadata; give one each")
     rules = pair_rules(metadata, pos_sameby, pos_diffby, neg_sameby, neg_diffby)
-    most = int(np.unique(rules.negative_codes, return_counts=True)[1].max(initial=0))
-    cosines = Cosines.of(features, n_candidates=most, absolute=similarity == "abs_cosine")
+    cosines = Cosines.of(features, absolute=similarity == "abs_cosine")
     query, label = rules.queries()
     n_positive = np.zeros(len(query), dtype=np.int64)
     n_negative = np.zeros(len(query), dtype=np.int64)
@@ -118,23 +116,15 @@ def _counts(cosines: Cosines, rules: PairRules, rows: np.ndarray, pairs: Positiv
     bounds = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(rows)]
     members = np.argsort(rules.negative_codes, kind="stable")
     of_code = rules.negative_codes[members]
-    tasks = [
-        (start, min(start + _TASK_QUERIES, last))
-        for first, last in pairwise(bounds)
-        for start in range(first, last, _TASK_QUERIES)
-    ]
-
-    def count(task: tuple[int, int]) -> Counts:
-        start, stop = task
-        first, last = np.searchsorted(of_code, codes[start], "left"), np.searchsorted(of_code, codes[start], "right")
-        return count_negatives(cosines, rules, rows[start:stop], pairs.of(start, stop), members[first:last])
-
-    found = in_threads(count, tasks)
+    groups = []
+    for first, last in pairwise(bounds):
+        here = slice(*np.searchsorted(of_code, [codes[first], codes[first] + 1]).tolist())
+        groups.append(Group(rows[first:last], pairs.of(first, last), members[here]))
+    found = count_negatives(cosines, rules, groups)
     return Counts(
-        *(
-            np.concatenate([getattr(part, name) for part in found] or [np.zeros(0, dtype=np.int64)])
-            for name in ("greater", "equal", "negatives")
-        )
+        np.concatenate([part.greater for part in found]),
+        np.concatenate([part.equal for part in found]),
+        np.concatenate([part.negatives for part in found]),
     )
 
 

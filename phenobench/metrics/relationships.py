@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, Literal
@@ -12,18 +12,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from phenobench.errors import InputError, unknown
+from phenobench.metrics import loops
 from phenobench.metrics.similarity import LEVELS, unit_rows
 from phenobench.metrics.threads import in_threads
 
 TailTies = Literal["expected", "strict"]
-# Rows and columns of a product, and levels counted at a time: 2 MiB stay in a core's cache, 32 MiB in memory.
+# Rows and columns of a product, and levels counted at a time: the counts are in no cache any more after each product.
 _TILE, _BLOCK_CELLS = 512, 2**22
-# Parts of the counting, each with some 100 MB of its own while a thread works on it.
-_TASKS = 8
+# Parts of the counting, each with some 40 MB of its own while a thread works on it, and pairs that it counts at most.
+_TASKS, _MOST_COUNTED = 8, 2**31
 # Numbers gathered at a time to pair up rows; what a core's cache holds.
 _GATHERED_CELLS = 2**17
-# A float64 near this number has one level as its last bit: adding it to a cosine rounds as ``levels`` does.
-_ROUNDING = np.float64(1.5 * 2**52 / LEVELS)
 
 
 @dataclass(frozen=True)
@@ -101,39 +100,36 @@ def cosine_map(features: np.ndarray, names: Sequence[str]) -> CosineMap:
     adding = Lock()
 
     def count(starts: range) -> tuple[int, int]:
-        reach = (len(counts), 0)
-        for level in _levels_of_strips(units, starts):
-            lowest, found = int(level.min()), np.bincount(level)
-            with adding:
-                counts[lowest : len(found)] += found[lowest:]
-            reach = (min(reach[0], lowest), max(reach[1], len(found)))
-        return reach
+        mine = np.zeros(len(counts), dtype=np.uint32)
+        tile, piece = np.empty((_TILE, _TILE)), np.empty(max(_BLOCK_CELLS, _TILE**2), dtype=np.int32)
+        low, high, filled = len(counts), 0, 0
+
+        def add_up() -> None:
+            nonlocal low, high, filled
+            lowest, end = loops.add_up(piece[:filled], mine)
+            low, high, filled = min(low, lowest), max(high, end), 0
+
+        for start in starts:
+            rows = units[start : start + _TILE]
+            for first in range(start, len(units), _TILE):
+                others = units[first : first + _TILE]
+                cosines = np.matmul(rows, others.T, out=tile[: len(rows), : len(others)])
+                if filled + cosines.size > len(piece):
+                    add_up()
+                filled += loops.collect_levels(cosines, first == start, piece[filled:])
+        add_up()
+        with adding:
+            counts[low:high] += mine[low:high]
+        return low, high
 
     # The last row meets no later one. Long and short strips alternate, so that no task is much longer.
     strips = range(0, len(units) - 1, _TILE)
-    reaches = in_threads(count, [strips[task::_TASKS] for task in range(min(_TASKS, len(strips)))])
+    n_tasks = min(max(_TASKS, len(units) ** 2 // _MOST_COUNTED + 1), len(strips))
+    reaches = in_threads(count, [strips[task::n_tasks] for task in range(n_tasks)])
     lowest, end = min(low for low, _ in reaches), max(high for _, high in reaches)
     below = np.zeros(end - lowest + 1, dtype=np.int64)
     np.cumsum(counts[lowest:end], out=below[1:])
     return CosineMap(units, tuple(index), lowest - LEVELS, below)
-
-
-def _levels_of_strips(units: np.ndarray, starts: range) -> Iterator[np.ndarray]:
-    """Levels of the pairs of strips of rows with all later rows, from 0 for a cosine of -1, int64, in pieces."""
-    piece = np.empty(max(_BLOCK_CELLS, _TILE**2))
-    filled = 0
-    for start in starts:
-        rows = units[start : start + _TILE]
-        for first in range(start, len(units), _TILE):
-            cosines = rows @ units[first : first + _TILE].T
-            cosines = cosines[~np.tri(*cosines.shape, dtype=np.bool_)] if first == start else cosines.ravel()
-            if filled + len(cosines) > len(piece):
-                yield piece[:filled].view(np.int64)
-                filled = 0
-            part = np.add(cosines, _ROUNDING, out=piece[filled : filled + len(cosines)]).view(np.int64)
-            part -= _ROUNDING.view(np.int64) - LEVELS
-            filled += len(cosines)
-    yield piece[:filled].view(np.int64)
 
 
 @dataclass(frozen=True)

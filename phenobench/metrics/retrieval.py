@@ -94,7 +94,8 @@ def cross_modal_recall(
         raise InputError(f"text {int(text_codes.argmin()) + 1} has no label; give it one or leave it out")
     first = np.unique(text_codes, return_index=True)[1]
     raw = np.asarray(texts)
-    for row in np.flatnonzero((raw != raw[first[text_codes]]).any(axis=1)).tolist():
+    again = np.flatnonzero(first[text_codes] != np.arange(len(raw)))
+    for row in again[(raw[again] != raw[first[text_codes[again]]]).any(axis=1)].tolist():
         raise InputError(
             f"'{text_labels[row]}' has two different texts (rows {first[text_codes[row]] + 1} and {row + 1}); give one"
         )

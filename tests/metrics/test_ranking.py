@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from phenobench.errors import InputError
-from phenobench.metrics import average_precision, counting, positives, ranking
+from phenobench.metrics import average_precision, cosines, counting, ranking
 from phenobench.metrics.ties import expected_average_precision
 
 Ties = Literal["expected", "optimistic", "pessimistic"]
@@ -340,13 +340,12 @@ def test_blocks_do_not_matter(ties: Ties, monkeypatch: pytest.MonkeyPatch) -> No
     several = {"pos_sameby": ["targets"], "pos_diffby": ["plate"], "neg_sameby": ["plate"], "neg_diffby": ["pert"]}
     for rules in (REPLICATES, {**REPLICATES, "neg_sameby": []}, several):
         whole = scored(features, metadata, rules, ties=ties)
-        for cells in (40, 1000):
+        for side, pairs in ((6, 1200), (31, 30_000)):
             with monkeypatch.context() as patch:
-                for module, name in ((counting, "_BLOCK_CELLS"), (counting, "_WIDTH"), (positives, "_BLOCK_CELLS")):
-                    patch.setattr(module, name, cells)
-                patch.setattr(counting, "_CELLS_A_POSITIVE", 1)
-                patch.setattr(ranking, "_MOST_PAIRS", 30 * cells)
-                patch.setattr(ranking, "_TASK_QUERIES", 1 + cells)
+                patch.setattr(counting, "_TILE", side)
+                patch.setattr(counting, "_CELLS_A_POSITIVE", side % 2)
+                patch.setattr(cosines, "_PAIRS_AT_ONCE", side)
+                patch.setattr(ranking, "_MOST_PAIRS", pairs)
                 cut = scored(features, metadata, rules, ties=ties)
             pd.testing.assert_frame_equal(cut, whole, check_exact=True)
 

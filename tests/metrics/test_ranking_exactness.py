@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
-from phenobench.metrics import average_precision, cosines, counting, ranking
+from phenobench.metrics import average_precision, counting, ranking
 from phenobench.metrics.cosines import Cosines
 from phenobench.metrics.similarity import LEVELS, UNDEFINED, levels, unit_rows
 from phenobench.metrics.threads import in_threads
@@ -51,13 +51,6 @@ def near_ties(seed: int, n: int, d: int) -> np.ndarray:
     return rows
 
 
-def exhaustively(patch: pytest.MonkeyPatch) -> None:
-    """Estimate always, and decide one by one whatever is left open."""
-    patch.setattr(cosines, "_CANDIDATES", 0)
-    patch.setattr(cosines, "_ROWS", 0)
-    patch.setattr(counting, "_MOST_OPEN", np.inf)
-
-
 @settings(deadline=None, max_examples=40)
 @given(st.integers(0, 10**6), st.integers(6, 40), st.sampled_from([1, 2, 7, 50]), st.integers(1, 50))
 def test_near_ties_are_decided_as_in_float64(seed: int, n: int, d: int, cells: int) -> None:
@@ -67,34 +60,40 @@ def test_near_ties_are_decided_as_in_float64(seed: int, n: int, d: int, cells: i
     wanted = by_hand(features, groups)
     order = np.random.default_rng(seed + 2).permutation(n)
     with pytest.MonkeyPatch.context() as patch:
-        exhaustively(patch)
+        patch.setattr(counting, "_MOST_OPEN", 10**6)
         got = average_precision(features, metadata, **RULES)
         np.testing.assert_allclose(got["average_precision"], wanted, atol=1e-12)
-        patch.setattr(counting, "_WIDTH", cells)
-        patch.setattr(counting, "_CELLS_A_POSITIVE", 1)
-        patch.setattr(ranking, "_TASK_QUERIES", cells)
-        blocked = average_precision(features[order], metadata.iloc[order], **RULES)
-    pd.testing.assert_frame_equal(blocked.sort_index(), got, check_exact=True)
+        patch.setattr(counting, "_TILE", cells)
+        for cells_a_positive in (0, 1):
+            # Without room for the positives a tile is looked up from both sides.
+            patch.setattr(counting, "_CELLS_A_POSITIVE", cells_a_positive)
+            tiled = average_precision(features[order], metadata.iloc[order], **RULES)
+            pd.testing.assert_frame_equal(tiled.sort_index(), got, check_exact=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cosines, "_CANDIDATES", np.inf)
+        patch.setattr(counting, "_MOST_OPEN", 0)
         exact = average_precision(features, metadata, **RULES)
     pd.testing.assert_frame_equal(exact, got, check_exact=True)
 
 
+@pytest.mark.parametrize("tile", [512, 64])
 @pytest.mark.parametrize("similarity", ["cosine", "abs_cosine"])
-def test_estimates_may_be_off_by_their_margin(similarity: ranking.Similarity, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_estimates_may_be_off_by_their_margin(
+    similarity: ranking.Similarity, tile: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = np.random.default_rng(3)
     features = np.concatenate([near_ties(3, 150, 20), rng.standard_normal((150, 20))])
     metadata = pd.DataFrame({"pert": rng.integers(0, 40, 300)})
-    exhaustively(monkeypatch)
+    monkeypatch.setattr(counting, "_MOST_OPEN", 10**6)
+    monkeypatch.setattr(counting, "_TILE", tile)
+    monkeypatch.setattr(counting, "_CELLS_A_POSITIVE", 1)
     wanted = average_precision(features, metadata, **RULES, similarity=similarity)
     estimates = Cosines.estimates
 
-    def off(self: Cosines, rows: np.ndarray, others: np.ndarray, rotated: np.ndarray) -> np.ndarray:
-        block = estimates(self, rows, others, rotated)
-        # Seven times 2**-24 are within the margin at any cosine, and many times an estimate's own error.
-        block[block > -2] += np.float32(2.0**-24) * rng.integers(-7, 8, block.shape)[block > -2].astype(np.float32)
-        return block
+    def off(self: Cosines, rows: Any, others: Any, single: Any, other_single: Any, out: np.ndarray) -> None:
+        estimates(self, rows, others, single, other_single, out)
+        defined = out > UNDEFINED
+        # An estimate's own error is far less than the level that is left of the margin.
+        out[defined] += (rng.uniform(-1, 1, out.shape) * (self.margin - 1)).astype(np.float32)[defined]
 
     monkeypatch.setattr(Cosines, "estimates", off)
     pd.testing.assert_frame_equal(
@@ -104,8 +103,7 @@ def test_estimates_may_be_off_by_their_margin(similarity: ranking.Similarity, mo
 
 @pytest.mark.parametrize("d", [1, 3, 64, 800])
 @pytest.mark.parametrize("kind", ["constant", "noise", "shifted", "one large", "binary"])
-def test_estimates_are_well_within_their_margin(kind: str, d: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cosines, "_ROWS", 0)
+def test_estimates_are_well_within_their_margin(kind: str, d: int) -> None:
     rng = np.random.default_rng(4)
     noise = rng.standard_normal((400, d))
     features = {
@@ -115,13 +113,12 @@ def test_estimates_are_well_within_their_margin(kind: str, d: int, monkeypatch: 
         "one large": noise + 30 * np.eye(1, d),
         "binary": np.sign(noise) + 1e-3,
     }[kind]
-    found = Cosines.of(features, n_candidates=10**6, absolute=False)
+    found = Cosines.of(features, absolute=False)
     rows = np.arange(400)
-    exact = found.units @ found.units.T
-    error = np.abs(found.estimates(rows, rows, found.rotated) - exact)
-    low, high = found.estimate_bounds((exact * LEVELS).astype(np.float32).ravel()).astype(np.float64).T
-    margin = (high - low - 1 / LEVELS) / 2
-    assert (error.ravel() < 0.6 * margin).all()
+    block = np.empty((400, 400), dtype=np.float32)
+    found.estimates(rows, rows, found.single, found.single, block)
+    # A level is as far from its cosine as half of one.
+    assert np.abs(block - found.units @ found.units.T * LEVELS).max() < 0.6 * (found.margin - 0.5)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -130,7 +127,8 @@ def test_threads_do_not_matter(threads: int, monkeypatch: pytest.MonkeyPatch) ->
     features = near_ties(5, 500, 16).astype(np.float32)
     metadata = pd.DataFrame({"pert": rng.integers(0, 60, 500)})
     wanted = average_precision(features, metadata, **RULES)
-    monkeypatch.setattr(ranking, "_TASK_QUERIES", 40)
+    monkeypatch.setattr(counting, "_TILE", 40)
+    monkeypatch.setattr(counting, "_CELLS_A_POSITIVE", 0)
     monkeypatch.setattr("phenobench.metrics.threads._blas_threads", lambda: threads)
     pd.testing.assert_frame_equal(average_precision(features, metadata, **RULES), wanted, check_exact=True)
 

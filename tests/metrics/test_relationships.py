@@ -162,6 +162,7 @@ def test_tiles_and_tasks_do_not_matter(tile: int, cells: int, tasks: int, monkey
     whole = relationship_recall(features, letters(37), every_pair(37)[::3])
     monkeypatch.setattr(relationships, "_TILE", tile)
     monkeypatch.setattr(relationships, "_BLOCK_CELLS", cells)
+    monkeypatch.setattr(relationships, "_MOST_COUNTED", 100 * cells)
     monkeypatch.setattr(relationships, "_TASKS", tasks)
     monkeypatch.setattr(relationships, "_GATHERED_CELLS", cells)
     cut = relationship_recall(features, letters(37), every_pair(37)[::3])
