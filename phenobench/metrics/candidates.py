@@ -76,10 +76,11 @@ def count_candidates(images: np.ndarray, texts: np.ndarray, correct: np.ndarray)
 
     def count(top: int) -> None:
         rows = slice(top, min(top + _IMAGES, n))
-        tile = np.empty((rows.stop - top, min(_TEXTS, m)), dtype=np.float32)
+        tile = np.empty(_IMAGES * _TEXTS, dtype=np.float32)
         for first in range(0, m, _TEXTS):
             columns = slice(first, min(first + _TEXTS, m))
-            level = np.matmul(single[0][rows], single[1][columns].T, out=tile[:, : columns.stop - first])
+            level = tile[: (rows.stop - top) * (columns.stop - first)].reshape(rows.stop - top, -1)
+            np.matmul(single[0][rows], single[1][columns].T, out=level)
             finish(level, rows, columns)
             most_open = int(_MOST_OPEN * level.size)
             found, others = np.zeros((2, len(level)), np.int64), np.zeros((2, level.shape[1]), np.int64)

@@ -101,7 +101,7 @@ def cosine_map(features: np.ndarray, names: Sequence[str]) -> CosineMap:
 
     def count(starts: range) -> tuple[int, int]:
         mine = np.zeros(len(counts), dtype=np.uint32)
-        tile, piece = np.empty((_TILE, _TILE)), np.empty(max(_BLOCK_CELLS, _TILE**2), dtype=np.int32)
+        tile, piece = np.empty(_TILE**2), np.empty(max(_BLOCK_CELLS, _TILE**2), dtype=np.int32)
         low, high, filled = len(counts), 0, 0
 
         def add_up() -> None:
@@ -113,7 +113,8 @@ def cosine_map(features: np.ndarray, names: Sequence[str]) -> CosineMap:
             rows = units[start : start + _TILE]
             for first in range(start, len(units), _TILE):
                 others = units[first : first + _TILE]
-                cosines = np.matmul(rows, others.T, out=tile[: len(rows), : len(others)])
+                cosines = tile[: len(rows) * len(others)].reshape(len(rows), -1)
+                np.matmul(rows, others.T, out=cosines)
                 if filled + cosines.size > len(piece):
                     add_up()
                 filled += loops.collect_levels(cosines, first == start, piece[filled:])

@@ -3,29 +3,34 @@
 from __future__ import annotations
 
 import logging
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from phenobench.errors import InputError
 from phenobench.metrics.influence import most_influential_group
 from phenobench.metrics.intervals import proportion_of_pairs
 from phenobench.metrics.pair_precision import PairPrecision, pair_average_precision
-from phenobench.metrics.relationships import RelationshipRecall, cosine_map, locate, recall_in_map
+from phenobench.metrics.relationships import (
+    CosineMap,
+    LocatedPairs,
+    RelationshipRecall,
+    cosine_map,
+    locate,
+    recall_in_map,
+)
 from phenobench.metrics.similarity import LEVELS
+from phenobench.metrics.tails import Edge, edge_of_tails
 from phenobench.profiles import Profiles
+from phenobench.tasks.arms import NOT_CORRECTED, Arms, centred_by_arm
 from phenobench.tasks.outcome import FEW_PAIRS, Check, Inputs, Outcome, Score, consensus
 
 _log = logging.getLogger("phenobench")
 
 # The plain formula of the cross-check holds the n x n matrix.
 _MOST_ROWS = 20_000
-_ARMS = (
-    "not corrected for chromosome arms: CRISPR knockouts of genes on one arm look alike, related or not, which raises "
-    "this score where annotated genes are neighbours"
-)
 
 
 class Protocol(BaseModel):
@@ -38,6 +43,12 @@ class Protocol(BaseModel):
     tails: tuple[float, float]
     ties: Literal["expected", "strict"]
     widths: tuple[Annotated[float, Field(gt=0, le=0.5)], ...] = ()
+    arms: Arms | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_it_was(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a table of arms there is no line about one, as in results that are older than it."""
+        return {name: value for name, value in handler(self).items() if name != "arms" or value is not None}
 
 
 def score(profiles: Profiles, protocol: Protocol, inputs: Inputs) -> Outcome:
@@ -46,12 +57,13 @@ def score(profiles: Profiles, protocol: Protocol, inputs: Inputs) -> Outcome:
     A gene's row is the mean over all its treated wells. With "all perturbations" in the map,
     treated wells without a gene add a row a perturbation, which changes the tails. Secondary: the
     recall in tails of other ``widths``, and the average precision of annotated pairs among all
-    pairs of the map, the most alike first, since recall ignores order and sign.
+    pairs of the map, the most alike first, since recall ignores order and sign. A variant with
+    ``arms`` corrects for chromosome arms first.
 
     Raises:
-        InputError: fewer than two genes, or no source has a pair of them.
+        InputError: fewer than two genes, no source has a pair of them, or the table of arms is of no use.
     """
-    features, labels = _map(profiles, protocol)
+    features, labels, about_arms = _map(profiles, protocol)
     cosines = cosine_map(features, labels)
     scores, secondary, items, skipped = [], [], [], dict(inputs.skipped)
     warnings = []
@@ -61,10 +73,12 @@ def score(profiles: Profiles, protocol: Protocol, inputs: Inputs) -> Outcome:
         if not result.n_pairs:
             skipped[source] = "no annotated pair has both genes in this screen"
             continue
-        scores.append(_score("recall", source, result))
+        scores.append(_score("recall", source, result, _edge(cosines, found, result, protocol.tails)))
         for width in protocol.widths:
-            other = recall_in_map(cosines, found, tails=(width, 1 - width), ties=protocol.ties)
-            secondary.append(_score(f"recall {100 * width:g} %", source, other))
+            tails = (width, 1 - width)
+            other = recall_in_map(cosines, found, tails=tails, ties=protocol.ties)
+            edge = _edge(cosines, found, other, tails)
+            secondary.append(_score(f"recall {100 * width:g} %", source, other, edge))
         precision = pair_average_precision(cosines, found)
         secondary.append(_precision(source, precision, result.n_pairs))
         items.append(_items(source, result, labels).assign(precision=precision.precision))
@@ -87,13 +101,13 @@ def score(profiles: Profiles, protocol: Protocol, inputs: Inputs) -> Outcome:
         map_n=len(labels),
         secondary=tuple(secondary),
         skipped=skipped,
-        warnings=(*warnings, _ARMS),
+        warnings=(*warnings, about_arms),
     )
 
 
 def cross_check(profiles: Profiles, protocol: Protocol, outcome: Outcome) -> list[Check]:
     """EFAAR's recall by its plain formula: all cosines sorted, a tied block must lie wholly in a tail."""
-    features, labels = _map(profiles, protocol)
+    features, labels, _ = _map(profiles, protocol)
     cosines = cosine_map(features, labels)
     n = len(labels)
     if n > _MOST_ROWS:
@@ -113,8 +127,8 @@ def cross_check(profiles: Profiles, protocol: Protocol, outcome: Outcome) -> lis
     return checks
 
 
-def _map(profiles: Profiles, protocol: Protocol) -> tuple[np.ndarray, list[str]]:
-    """The rows that are compared: features float64 (n, d) and n names."""
+def _map(profiles: Profiles, protocol: Protocol) -> tuple[np.ndarray, list[str], str]:
+    """The rows that are compared: features float64 (n, d), n names, and a sentence about chromosome arms."""
     treated = profiles.select(profiles.treated)
     genes = treated.role("gene")
     if genes.nunique() < 2:
@@ -125,11 +139,19 @@ def _map(profiles: Profiles, protocol: Protocol) -> tuple[np.ndarray, list[str]]
     if protocol.rows == "all perturbations":
         # The prefix keeps a compound that is named like a gene apart from the gene.
         names = genes.where(genes.notna(), "perturbation " + treated.role("perturbation"))
-    return consensus(treated.features, names)
+    features, labels = consensus(treated.features, names)
+    if protocol.arms is None:
+        return features, labels, NOT_CORRECTED
+    centred, done = centred_by_arm(features, labels, protocol.arms)
+    return centred, labels, done
 
 
-def _score(metric: str, source: str, result: RelationshipRecall) -> Score:
-    low, high = proportion_of_pairs(result.hits, result.pairs)
+def _edge(cosines: CosineMap, found: LocatedPairs, result: RelationshipRecall, tails: tuple[float, float]) -> Edge:
+    return edge_of_tails(found.below, found.upto, cosines.n_pairs, tails, float(result.hits.sum()))
+
+
+def _score(metric: str, source: str, result: RelationshipRecall, edge: Edge) -> Score:
+    low, high = proportion_of_pairs(result.hits, result.pairs, edge)
     return Score(
         metric=metric,
         subset=source,
