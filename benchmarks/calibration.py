@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated
@@ -25,6 +26,7 @@ from scipy import stats
 
 from benchmarks import RESULTS
 from benchmarks.markdown import table
+from benchmarks.processes import in_processes
 from phenobench.files import write_text
 from phenobench.metrics import average_precision
 from phenobench.metrics.group_null import group_p_values
@@ -114,12 +116,15 @@ def p_values(layout: Layout, features: np.ndarray, seed: int) -> dict[str, np.nd
 def null_groups(n_groups: int) -> list[Row]:
     """Rejections of groups of pure noise, by layout, without and with plate effects."""
     rows: list[Row] = []
+    screens: list[dict[str, np.ndarray]] = []
     for plate_effect in (0.0, 0.3):
         for layout in LAYOUTS:
             found = _repeat(layout, -(-n_groups // len(LAYOUTS) // 2 // layout.perturbations), plate_effect)
             name = f"{layout.name}{', plate effects' if plate_effect else ''}"
             rows.append((name, len(found["whole groups"]), *(_share(p) for p in found.values())))
-    return rows
+            screens.append(found)
+    together = _together(screens)
+    return [*rows, ("all of these", len(together["whole groups"]), *(_share(p) for p in together.values()))]
 
 
 def planted_groups(n_groups: int) -> list[Row]:
@@ -138,10 +143,16 @@ def planted_groups(n_groups: int) -> list[Row]:
 def _repeat(
     layout: Layout, screens: int, plate_effect: float, active: float = 0.0, strength: float = 0.0
 ) -> dict[str, np.ndarray]:
-    found = []
-    for seed in range(screens):
-        rng = np.random.default_rng([seed, layout.perturbations, int(10 * plate_effect)])
-        found.append(p_values(layout, embedding(layout, rng, plate_effect, active, strength), seed))
+    simulate = partial(_screen, layout, plate_effect=plate_effect, active=active, strength=strength)
+    return _together(in_processes(simulate, range(screens)))
+
+
+def _screen(layout: Layout, seed: int, plate_effect: float, active: float, strength: float) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng([seed, layout.perturbations, int(10 * plate_effect)])
+    return p_values(layout, embedding(layout, rng, plate_effect, active, strength), seed)
+
+
+def _together(found: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([each[name] for each in found]) for name in found[0]}
 
 
@@ -194,14 +205,14 @@ def compared_genes(seed: int, noise: tuple[float, float]) -> tuple[float, float]
 def compared_models(n_pairs: int) -> list[Row]:
     """Rejections with equal models, and with a second model of more noise (a fifth of the pairs of models)."""
     rows: list[Row] = []
-    ways: dict[str, Callable[[int, tuple[float, float]], tuple[float, float]]] = {
+    ways: dict[str, Callable[..., tuple[float, float]]] = {
         "replicate retrieval, 60 perturbations": compared_retrieval,
         "gene-gene, 200 pairs of 100 genes": compared_genes,
     }
     for name, way in ways.items():
         for noise in ((0.7, 0.7), (0.7, 0.9), (0.7, 1.2)):
             n = n_pairs if noise[0] == noise[1] else n_pairs // 5
-            found = np.array([way(seed, noise) for seed in range(n)])
+            found = np.array(in_processes(partial(way, noise=noise), range(n)))
             rows.append((name, f"{noise[0]} and {noise[1]}", n, _share(found[:, 0]), _share(found[:, 1])))
     return rows
 

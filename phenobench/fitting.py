@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -14,12 +16,14 @@ from phenobench.profiles import Profiles
 
 By = Literal["plate", "batch"] | None
 Controls = Literal["negcon", "all"]
-# From float64 rows to float64 rows.
-Change = Callable[[np.ndarray], np.ndarray]
+# From rows, which it may write over, to rows, for which the second argument has room.
+Change = Callable[[np.ndarray, np.ndarray], np.ndarray]
 Statistics = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 # Features held in float64 at a time, of one thread: 2**18 are 2 MiB, and for a statistic of whole columns 32 MiB.
 _BLOCK_CELLS, _COLUMN_CELLS = 2**18, 2**22
+# Columns of so many controls' features are worth a thread.
+_PART_CELLS = 2**20
 
 
 @dataclass(frozen=True)
@@ -64,22 +68,40 @@ def fit_groups(profiles: Profiles, step: str, by: By, controls: Controls) -> Fit
     return Fit(rows, [index[usable[index]] for index in rows], record)
 
 
-def change_groups(features: np.ndarray, fit: Fit, width: int, change_of: Callable[[np.ndarray], Change]) -> np.ndarray:
+def change_groups(
+    features: np.ndarray,
+    fit: Fit,
+    width: int,
+    change_of: Callable[[np.ndarray], Change],
+    precision: type[np.floating[Any]] = np.float64,
+) -> np.ndarray:
     """All rows, each through what ``change_of`` makes of the rows its group is fitted on, float32 (n, width).
 
-    Computed in float64 by blocks of rows, so that memory holds the features and what becomes of them.
+    Computed in ``precision`` by blocks of rows, so that memory holds the features and what becomes of them. Each thread
+    keeps its two blocks: memory that is new to the process costs as much as what is computed in it.
     """
+    d = features.shape[1]
     changed = np.empty((len(features), width), dtype=np.float32)
-    step = max(1, _BLOCK_CELLS // max(1, features.shape[1]))
+    step = max(1, _BLOCK_CELLS // max(1, d))
+    held = threading.local()
 
     def work(group: int) -> None:
         rows, change = fit.rows[group], change_of(fit.fitted[group])
+        if not hasattr(held, "blocks"):
+            held.blocks = np.empty((step, d), precision), np.empty((step, width), precision)
         for start in range(0, len(rows), step):
-            block = rows[start : start + step]
-            changed[block] = change(features[block].astype(np.float64))
+            block = _in_one_piece(rows[start : start + step])
+            before, after = (each[: len(rows) - start] for each in held.blocks)
+            before[:] = features[block]
+            changed[block] = change(before, after)
 
     in_threads(work, range(len(fit.rows)))
     return changed
+
+
+def _in_one_piece(rows: np.ndarray) -> np.ndarray | slice:
+    """Ascending rows as a slice where none is left out, so that they need not be gathered."""
+    return slice(rows[0], rows[-1] + 1) if rows[-1] - rows[0] == len(rows) - 1 else rows
 
 
 def shift_and_scale(profiles: Profiles, fit: Fit, statistics: Statistics) -> np.ndarray:
@@ -93,9 +115,15 @@ def shift_and_scale(profiles: Profiles, fit: Fit, statistics: Statistics) -> np.
             for columns in np.array_split(np.arange(d), parts)
         ]
         location, scale = (np.concatenate(each) for each in zip(*found, strict=True))
-        return lambda block: (block - location) / scale
+        return partial(_shifted_and_scaled, location, scale)
 
     return change_groups(profiles.features, fit, d, change_of)
+
+
+def _shifted_and_scaled(location: np.ndarray, scale: np.ndarray, block: np.ndarray, _: np.ndarray) -> np.ndarray:
+    block -= location
+    block /= scale
+    return block
 
 
 def varying(scale: np.ndarray, location: np.ndarray) -> np.ndarray:
@@ -105,11 +133,31 @@ def varying(scale: np.ndarray, location: np.ndarray) -> np.ndarray:
 
 def mean_sd(controls: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation by column (d,), 1 where it is rounding."""
-    mean = controls.mean(axis=0)
-    return mean, varying(controls.std(axis=0), mean)
+    mean, scale, _ = mean_sd_varied(controls)
+    return mean, scale
 
 
-def spread(features: np.ndarray) -> np.ndarray:
-    """Standard deviation by column (d,), 0 where it is rounding."""
-    mean, deviation = features.mean(axis=0), features.std(axis=0)
-    return np.where(varying(deviation, mean) == deviation, deviation, 0.0)
+def mean_sd_varied(controls: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """``mean_sd``, and whether a column varies beyond rounding (d,)."""
+    mean, deviation = controls.mean(axis=0), controls.std(axis=0)
+    scale = varying(deviation, mean)
+    return mean, scale, scale == deviation
+
+
+def standardize_in_place(controls: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Subtract the ``mean_sd_varied`` mean of float64 controls (c, d), divide by the deviation, and return the three.
+
+    Columns in parts, each in a thread; the parts depend on the shape alone.
+    """
+    d = controls.shape[1]
+    parts = np.array_split(np.arange(d), max(1, min(d, controls.size // _PART_CELLS)))
+
+    def work(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        part = controls[:, columns[0] : columns[-1] + 1]
+        mean, scale, varied = mean_sd_varied(part)
+        part -= mean
+        part /= scale
+        return mean, scale, varied
+
+    mean, scale, varied = (np.concatenate(each) for each in zip(*in_threads(work, parts), strict=True))
+    return mean, scale, varied

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -23,12 +24,15 @@ from phenobench.fitting import (
     change_groups,
     fit_groups,
     mean_sd,
+    mean_sd_varied,
     shift_and_scale,
-    spread,
+    standardize_in_place,
     varying,
 )
 from phenobench.profiles import Profiles
 
+# From so many wells on, products are in float32 if they err by less than this of a feature's spread among the controls.
+_MANY, _ROUNDING = 2**15, 1e-4
 # Makes the median absolute deviation estimate the standard deviation of a normal distribution.
 _MAD_TO_SD = 1.4826
 
@@ -92,9 +96,8 @@ def sphere(profiles: Profiles, *, by: By = None, controls: Controls = "negcon") 
     features, notes, ranks = np.empty(profiles.features.shape, dtype=np.float32), [], []
     for rows, fitted in zip(fit.rows, fit.fitted, strict=True):
         reference = profiles.features[fitted].astype(np.float64)
-        mean, scale = mean_sd(reference)
+        mean, scale, varied = mean_sd_varied(reference)
         features[rows] = profiles.features[rows] - mean
-        varied = spread(reference) > 0
         rank = _rank(((reference - mean) / scale)[:, varied])
         ranks.append(rank)
         if not rank:
@@ -124,9 +127,10 @@ def pca_center_scale(profiles: Profiles, *, by: By = "batch", controls: Controls
     """
     pooled = fit_groups(profiles, "pca", None, controls)
     reference = profiles.features[pooled.fitted[0]].astype(np.float64)
-    mean = reference.mean(axis=0)
-    axes, components = _principal_axes(reference - mean, spread(reference) > 0, full=False)
-    rotated = change_groups(profiles.features, pooled, axes.shape[1], lambda _: lambda block: (block - mean) @ axes)
+    mean, _, varied = mean_sd_varied(reference)
+    reference -= mean
+    axes, components = _principal_axes(reference, varied, full=False)
+    rotated = change_groups(profiles.features, pooled, axes.shape[1], lambda _: partial(_turned, mean, axes, 0.0))
     fit = fit_groups(profiles, "pca_center_scale", by, controls)
     notes = [_few_controls("pca_center_scale", pooled.record["n_fitted"], profiles.features.shape[1])]
     names = tuple(f"PC{i + 1}" for i in range(components))
@@ -165,11 +169,9 @@ def tvn(
     pooled = fit_groups(profiles, "tvn", None, "negcon")
     groups = fit_groups(profiles, "tvn", by, "negcon")
     controls = pooled.fitted[0]
-    # Double precision throughout: a covariance squares the condition number of the features.
+    # Fitted in double precision: a covariance squares the condition number of the features.
     reference = profiles.features[controls].astype(np.float64)
-    varied = spread(reference) > 0
-    mean, scale = mean_sd(reference)
-    reference = (reference - mean) / scale
+    mean, scale, varied = standardize_in_place(reference)
     centre = reference.mean(axis=0)
     reference -= centre
     axes, components = _principal_axes(reference, varied, full=rank == "full")
@@ -177,28 +179,56 @@ def tvn(
     notes = [_few_controls("tvn", len(controls), len(mean))]
     if not components:
         notes.append("tvn: the negative controls do not vary at all, so features were centred and nothing was whitened")
-        centred = change_groups(profiles.features, pooled, len(mean), lambda _: lambda block: block - mean - centre)
+        centred = change_groups(profiles.features, pooled, len(mean), lambda _: lambda block, _: block - mean - centre)
         return profiles.transformed(centred, record, profiles.feature_names, filter(None, notes))
     reference = reference @ axes
-    turned_mean, turned_scale = mean_sd(reference)
-    reference = (reference - turned_mean) / turned_scale
+    turned_mean, turned_scale, _ = standardize_in_place(reference)
     # All up to here as one matrix, and below it what is subtracted after.
     steps = np.vstack([axes / scale[:, None], centre @ axes + turned_mean]) / turned_scale
+    precision = _precision(profiles.features.shape, turned_scale, ridge if by else 1.0)
+    if precision is np.float32:
+        # What rounding takes from the mean is subtracted after.
+        rounded = mean.astype(precision)
+        steps[-1] += (mean - rounded) @ steps[:-1]
+        mean, steps = rounded, steps.astype(precision)
 
     def change_of(fitted: np.ndarray) -> Change:
         whole = steps
         if by is not None:
             fault = f"tvn: {len(fitted)} controls in a {by} do not determine"
             whole = _whitened(steps, reference[np.searchsorted(controls, fitted)], ridge, fault)
-        return lambda block: (block - mean) @ whole[:-1] - whole[-1]
+        return partial(_turned, mean, whole[:-1], whole[-1])
 
     names = tuple(f"PC{i + 1}" for i in range(components))
-    features = change_groups(profiles.features, groups, components, change_of)
+    features = change_groups(profiles.features, groups, components, change_of, precision)
     return profiles.transformed(features, record, names, filter(None, notes))
+
+
+def _precision(shape: tuple[int, ...], deviations: np.ndarray, ridge: float) -> type[np.floating[Any]]:
+    """float32 for the products of many rows (n, d), where these keep it.
+
+    Rounding in a sum of d terms, which divides by the ``deviations`` of the components (k,) and by the root of the
+    ridge to give what varies by 1, must stay below ``_ROUNDING``.
+    """
+    n, d = shape
+    rounding = np.finfo(np.float32).eps * np.sqrt(d)
+    exact = n < _MANY or rounding > _ROUNDING * deviations.min() * np.sqrt(min(1.0, ridge))
+    return np.float64 if exact else np.float32
+
+
+def _turned(
+    mean: np.ndarray, axes: np.ndarray, offset: np.ndarray | float, block: np.ndarray, room: np.ndarray
+) -> np.ndarray:
+    block -= mean
+    np.matmul(block, axes, out=room)
+    room -= offset
+    return room
 
 
 def _whitened(rows: np.ndarray, controls: np.ndarray, ridge: float, fault: str) -> np.ndarray:
     """``rows`` (r, k) times (cov + ridge I)^(-1/2), for the covariance of the ``controls`` (m, k), with ddof 1.
+
+    The power is found in float64, and the products with it are in the precision of the rows.
 
     Where the controls are few, the covariance C has no more than m - 1 directions, and the power is known from
     the m x m Gram matrix of the centred controls Y with eigenvalues s: with g(s) = 1 / (a b (a + b)), a = sqrt(ridge)
@@ -213,9 +243,11 @@ def _whitened(rows: np.ndarray, controls: np.ndarray, ridge: float, fault: str) 
     if smallest <= components * np.finfo(np.float64).eps * values[-1]:
         raise InputError(f"{fault} a covariance of {components} components without a ridge; give a ridge above 0")
     if not few:
-        return rows @ ((vectors / np.sqrt(values)) @ vectors.T)
+        return rows @ ((vectors / np.sqrt(values)) @ vectors.T).astype(rows.dtype, copy=False)
     a, b = np.sqrt(ridge), np.sqrt(values)
-    return rows / a - (rows @ centred.T) @ ((vectors / (a * b * (a + b) * (m - 1))) @ (vectors.T @ centred))
+    weights = vectors / (a * b * (a + b) * (m - 1))
+    centred, vectors, weights = (each.astype(rows.dtype, copy=False) for each in (centred, vectors, weights))
+    return rows / rows.dtype.type(a) - (rows @ centred.T) @ (weights @ (vectors.T @ centred))
 
 
 def _principal_axes(controls: np.ndarray, varied: np.ndarray, *, full: bool) -> tuple[np.ndarray, int]:
@@ -229,7 +261,7 @@ def _principal_axes(controls: np.ndarray, varied: np.ndarray, *, full: bool) -> 
     if not varied.any():
         return np.eye(d), d if full else 0
     # The covariance route: d x d, whatever the number of controls.
-    reference = np.where(varied, controls, 0.0)
+    reference = controls if varied.all() else np.where(varied, controls, 0.0)
     values, vectors = np.linalg.eigh(reference.T @ reference)
     values, vectors = values[::-1], vectors[:, ::-1]
     # Features arrive as float32: what lies below their rounding is no variance.

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.linalg import fractional_matrix_power
 
-from phenobench import fitting
+from phenobench import fitting, normalization
 from phenobench.errors import InputError
 from phenobench.normalization import (
     CHAINS,
@@ -280,6 +280,51 @@ def test_blocks_do_not_matter(name: str, monkeypatch: pytest.MonkeyPatch) -> Non
     got = normalize(profiles, name)
     np.testing.assert_allclose(got.features, wanted.features, rtol=1e-6, atol=1e-6)
     assert got.steps == wanted.steps
+
+
+# Many wells
+
+
+@pytest.mark.parametrize("by", ["batch", None])
+@pytest.mark.parametrize("n_controls", [4, 16, 30])
+def test_many_wells_are_whitened_in_single_precision_as_closely_as_the_contract_asks(
+    by: Any, n_controls: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Far from 0, where the mean of what is rounded to float32 would be lost.
+    profiles = screen(33, d=24, n_plates=12, n_controls=n_controls)
+    profiles = Profiles(profiles.metadata, profiles.features + np.float32(300))
+    wanted = tvn(profiles, by=by)
+    monkeypatch.setattr(normalization, "_MANY", 0)
+    got = tvn(profiles, by=by)
+    assert not np.array_equal(got.features, wanted.features)
+    assert_same_gram(got.features, wanted.features.astype(np.float64))
+    assert got.steps == wanted.steps
+
+
+@pytest.mark.parametrize("ridge", [0.5, 0.0])
+def test_many_wells_of_nearly_collinear_features_stay_in_double_precision(
+    ridge: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profiles = screen(34)
+    if ridge:
+        # A component with a 3,000th of the deviation of the others.
+        close = profiles.features[:, :1] * (1 + 1e-3 * profiles.features[:, 1:2] / np.abs(profiles.features).max())
+        profiles = Profiles(profiles.metadata, np.hstack([profiles.features, close]))
+    wanted = tvn(profiles, ridge=ridge)
+    monkeypatch.setattr(normalization, "_MANY", 0)
+    np.testing.assert_array_equal(tvn(profiles, ridge=ridge).features, wanted.features)
+
+
+def test_columns_standardized_in_parts_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    controls = np.random.default_rng(35).normal(3, 2, (50, 7))
+    controls[:, 2] = 4.0
+    whole, parts = controls.copy(), controls.copy()
+    wanted = fitting.standardize_in_place(whole)
+    monkeypatch.setattr(fitting, "_PART_CELLS", 50)
+    for one, two in zip((*wanted, whole), (*fitting.standardize_in_place(parts), parts), strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-13)
+    np.testing.assert_array_equal(wanted[2], np.arange(7) != 2)
+    np.testing.assert_allclose(whole.std(axis=0), np.arange(7) != 2, atol=1e-12)
 
 
 # Treated wells

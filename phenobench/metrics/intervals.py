@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
+from phenobench.metrics.tails import Edge
+
 LEVEL = 0.95
 _RESAMPLES = 2000
 # Resampling weights held at a time: 2**22 in float64 are 32 MiB.
@@ -89,17 +91,59 @@ def share_discovered(p_values: np.ndarray, rate: float, seed: int) -> tuple[floa
     return wilson(float(discovered), n / effect)
 
 
-def median_interval(values: np.ndarray) -> tuple[float, float]:
-    """Interval for the median of one value a perturbation: the order statistics between which it lies in 95 %.
+def mean_reciprocal_rank(values: np.ndarray, candidates: int, seed: int) -> tuple[float, float]:
+    """Interval for a mean of reciprocal ranks, one value a perturbation.
 
-    Distribution-free (binomial); with fewer than six values they are the extremes.
+    ``bootstrap_mean``, and an upper end that is not below what chance alone calls for. Most of what a mean reciprocal
+    rank varies by comes from the few queries that rank first: a sample without one looks as if it hardly varied, and
+    resamples of it end below the mean at chance in one case of twelve. So the variance, as a part of that of 0 or 1
+    with the same mean, and the skewness (Cornish and Fisher 1938, first term) are at least those of a random rank.
+
+    Args:
+        values: one a perturbation (n,), from 0 to 1.
+        candidates: what is ranked, of which one is right.
+        seed: of the resamples.
     """
-    ordered = np.sort(values)
-    low = max(0, int(stats.binom.ppf((1 - LEVEL) / 2, len(ordered), 0.5)) - 1)
-    return float(ordered[low]), float(ordered[len(ordered) - 1 - low])
+    low, high = bootstrap_mean(values, seed)
+    n, mean = len(values), float(values.mean())
+    if n < 2 or candidates < 2:
+        return low, high
+    chance = 1.0 / np.arange(1, candidates + 1)
+    ratio = float(chance.var() / (chance.mean() * (1 - chance.mean())))
+    skewness = float(((chance - chance.mean()) ** 3).mean() / chance.std() ** 3)
+    quantile = float(stats.t.ppf(0.5 + LEVEL / 2, n - 1))
+    quantile = max(0.0, quantile - skewness / np.sqrt(n) * (quantile**2 - 1) / 6)
+    return low, max(high, wilson(mean, n / ratio, quantile)[1])
 
 
-def proportion_of_pairs(hits: np.ndarray, pairs: np.ndarray) -> tuple[float, float]:
+def median_interval(values: np.ndarray, unit: float = 0.0) -> tuple[float, float]:
+    """Interval for the median of one value a perturbation, between two order statistics at either end.
+
+    Distribution-free: the order statistics with at least 95 % of the binomial distribution between them, and the next
+    ones with less, are interpolated (Hettmansperger and Sheather 1986). With fewer than six values, the extremes.
+
+    Args:
+        values: one a perturbation (n,).
+        unit: of values that are counts, such as ranks: equal ones are spread over it, as for the median of grouped
+            data, since there is nothing to interpolate between them.
+    """
+    n = len(values)
+    size = np.unique(values, return_counts=True)[1]
+    first, size = np.repeat(np.cumsum(size) - size, size), np.repeat(size, size)
+    ordered = np.sort(np.sort(values) + unit * ((np.arange(n) - first + 0.5) / size - 0.5))
+    place = int(stats.binom.ppf((1 - LEVEL) / 2, n, 0.5))
+    if not place:
+        return float(ordered[0]), float(ordered[-1])
+    wide, narrow = (1 - 2 * float(stats.binom.cdf(k, n, 0.5)) for k in (place - 1, place))
+    inward = (wide - LEVEL) / (wide - narrow)
+    inward = (n - place) * inward / (place + (n - 2 * place) * inward)
+    low, high = (
+        (1 - inward) * float(ends[place - 1]) + inward * float(ends[place]) for ends in (ordered, ordered[::-1])
+    )
+    return low, high
+
+
+def proportion_of_pairs(hits: np.ndarray, pairs: np.ndarray, edge: Edge | None = None) -> tuple[float, float]:
     """Interval for a share of gene pairs, where genes and not pairs were sampled.
 
     Pairs that share a gene rise and fall together. Resampling genes gives the variance of the
@@ -110,11 +154,17 @@ def proportion_of_pairs(hits: np.ndarray, pairs: np.ndarray) -> tuple[float, flo
     the variance of independent pairs says how many independent pairs these are worth; Wilson's
     interval at that number covers well for few pairs and for shares near 0 and 1, and contains the
     share. Student's t replaces the normal distribution, at the number of genes that would weigh as
-    much if all had equally many pairs (Kish).
+    much if all had equally many pairs (Kish). Half of independent pairs' variance is a floor, as few
+    genes can by chance give next to nothing, and all of it where one gene has all pairs, whose sum says nothing.
+
+    A tail has a fixed number of places: a pair that comes in pushes the one at its edge out, which is an annotated
+    one as often as annotated pairs stand there. With their share p at the edge, the variance is (1 - p)^2 times
+    that, and p^2 for each of the other pairs of the tail, which come and go like events of a Poisson process.
 
     Args:
         hits: 0 to 1 a pair (m,).
         pairs: the two genes of each pair as integers (m, 2).
+        edge: of the tails that hits lie in; None where one hit does not push out another.
     """
     m = len(hits)
     share = float(hits.mean())
@@ -125,7 +175,10 @@ def proportion_of_pairs(hits: np.ndarray, pairs: np.ndarray) -> tuple[float, flo
     # Every pair's own square stands in the sums of both its genes, hence once too often.
     together = float(genes @ genes) - own
     # Equal hits (all found, none found, all tied) say nothing about dependence.
-    effect = min(max(1.0, together / own), float(m)) if own > _NOTHING * m else 1.0
+    effect = max((1.0 + degree.max() / m) / 2, together / own) if own > _NOTHING * m else 1.0
+    if edge and own > _NOTHING * m:
+        effect = (1 - edge.annotated) ** 2 * effect + edge.annotated**2 * edge.others / own
+    effect = min(effect, float(m))
     n_genes = (2.0 * m) ** 2 / float(degree @ degree)
     return wilson(share, m / effect, float(stats.t.ppf(0.5 + LEVEL / 2, n_genes - 1)))
 

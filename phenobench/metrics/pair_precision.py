@@ -56,22 +56,26 @@ def _interval(value: float, precision: np.ndarray, rank: np.ndarray, pairs: np.n
     """Genes and not pairs are sampled: the delta method on the precisions, with pairs that share a gene dependent.
 
     A pair counts by its own precision and by what it adds to the precision of the annotated pairs
-    that rank below it. The many unannotated pairs are taken as fixed. Variance as in
-    ``intervals.proportion_of_pairs``; the interval is symmetric on the logit scale.
+    that rank below it; variance as in ``intervals.proportion_of_pairs``. An unannotated pair takes from the precision
+    of all annotated ones below it, and such pairs come and go like events of a Poisson process. The interval is
+    symmetric on the logit scale.
     """
     m = len(precision)
     if m < 2 or not 0 < value < 1:
         return (0.0, 1.0) if m < 2 else (value, value)
     order = np.argsort(rank, kind="stable")
-    gain = np.empty(m)
+    gain, loss = np.empty(m), np.cumsum((precision / rank)[order][::-1])[::-1]
     gain[order] = np.cumsum(((1.0 - precision) / rank)[order][::-1])[::-1]
     residuals = precision + gain
     residuals -= residuals.mean()
     own = float(residuals @ residuals)
     if own < _NOTHING * m:
         return value, value
-    spread = max(_by_gene(residuals, pairs), _by_component(residuals, pairs), np.sqrt(own) * _quantile(m))
-    half = spread / m / (value * (1 - value))
+    # As there, a floor: half of independent pairs' variance, and all of it where one gene has all pairs.
+    least = own * (1.0 + float(np.bincount(pairs.ravel()).max()) / m) / 2
+    spread = max(_by_gene(residuals, pairs), _by_component(residuals, pairs), np.sqrt(least) * _quantile(m))
+    between = np.maximum(np.diff(rank[order], prepend=0.0) - 1.0, 0.0)
+    half = float(np.hypot(spread, _quantile(m) * np.sqrt(between @ loss**2))) / m / (value * (1 - value))
     centre = np.log(value / (1 - value))
     with np.errstate(over="ignore"):
         low, high = 1 / (1 + np.exp(-(centre - half))), 1 / (1 + np.exp(-(centre + half)))

@@ -11,7 +11,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from phenobench.errors import InputError
-from phenobench.metrics.intervals import bootstrap_mean, median_interval, share_of_hits
+from phenobench.metrics.intervals import mean_reciprocal_rank, median_interval, share_of_hits
 from phenobench.metrics.retrieval import CrossModalRecall, Direction, cross_modal_recall, diagonal_recall
 from phenobench.profiles import ROLES, Profiles
 from phenobench.tasks.alignment import cross_fit
@@ -188,7 +188,10 @@ def _recall(items: pd.DataFrame, direction: str, k: int, protocol: Protocol) -> 
 
 def _reciprocal(items: pd.DataFrame, direction: str, seed: int) -> Score:
     values, chance = items["reciprocal_rank"], items["chance_reciprocal_rank"]
-    return _mean("MRR", values, chance, items["perturbation"], direction, partial(bootstrap_mean, seed=seed))
+    # Wells of a perturbation are all right where one is: as many perturbations compete as there are, or as in a fold.
+    candidates = min(int(items["n_candidates"].median()), items["perturbation"].nunique())
+    interval = partial(mean_reciprocal_rank, candidates=candidates, seed=seed)
+    return _mean("MRR", values, chance, items["perturbation"], direction, interval)
 
 
 def _mean(
@@ -223,15 +226,15 @@ def _median_rank(items: pd.DataFrame, direction: str) -> Score:
     """Median over perturbations of the rank of their first correct candidate."""
     by = items.groupby("perturbation")[["rank", "chance_rank"]].median()
     value = float(by["rank"].median())
-    low, high = median_interval(by["rank"].to_numpy())
+    low, high = median_interval(by["rank"].to_numpy(), unit=1.0)
     return Score(
         metric="median rank",
         subset=direction,
         value=value,
         chance=float(by["chance_rank"].median()),
         ceiling=1.0,
-        ci_low=low,
-        ci_high=high,
+        ci_low=max(1.0, min(low, value)),
+        ci_high=max(high, value),
         n=len(by),
         unit="perturbations",
         higher_is_better=False,
