@@ -32,6 +32,7 @@ from benchmarks.peaks import matrix_peak, shortest
 from phenobench.errors import InputError
 from phenobench.models import load_model
 from phenobench.models.device import pick_device
+from phenobench.models.gpu_batches import MOST_ROWS
 from phenobench.models.torch_adapter import TorchAdapter
 
 MODELS = ("openphenom", "cwa-msn", "dinov2-small")
@@ -55,7 +56,7 @@ def operations(model: TorchAdapter) -> int:
 
 def speed(model: TorchAdapter, dtype: torch.dtype, seconds: float) -> float:
     """Crops a second of a batch of noise, the best within so many seconds."""
-    batch, side = model.batch if model.device.type != "cpu" else CPU_BATCH, model.crop or 0
+    batch, side = {"cpu": CPU_BATCH, "cuda": MOST_ROWS}.get(model.device.type, model.batch), model.crop or 0
     crops = np.random.default_rng(0).integers(0, 256, (batch, len(CHANNELS), side, side), dtype=np.uint8)
     model.dtype = dtype
     return batch / shortest(lambda: model.embed_crops(crops, CHANNELS), model.device, seconds)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks import RESULTS, calibration, coverage, cross_well_alignment
+from benchmarks import RESULTS, calibration, coverage, cross_well_alignment, embedding
 from benchmarks.speed import table
 from phenobench.files import write_text
 
 REPORT = Path(__file__).with_name("RESULTS.md")
-SECTIONS = (table.section, coverage.section, calibration.section, cross_well_alignment.section)
+SECTIONS = (table.section, coverage.section, calibration.section, cross_well_alignment.section, embedding.section)
 _HEAD = """# Benchmarks
 
 Made by `python -m benchmarks.report` from the figures in `benchmarks/results/`, which the commands below write.

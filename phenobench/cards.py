@@ -20,8 +20,9 @@ ENTRY_POINTS = "phenobench.cards"
 SUITE_FILE = "benchmark.toml"
 
 Kind = Literal["models", "tasks", "screens"]
-# How 16-bit pixels come to the 0-255 scale: by the type's full range, or by the field's brightest pixels.
-SixteenBit = Literal["full-range", "brightest"]
+# How 16-bit pixels come to the 0-255 scale: by the type's full range, by the field's brightest pixels, or by
+# percentiles of each channel over all sites of the plate.
+SixteenBit = Literal["full-range", "brightest", "plate-percentiles"]
 
 
 class Card(BaseModel):
@@ -141,13 +142,19 @@ class ModelCard(Card):
 
 
 class TaskCard(Card):
-    """``tasks/<id>.toml``; what a variant may say is the task's own ``Protocol``."""
+    """``tasks/<id>.toml``; what a variant may say is the task's own ``Protocol``.
+
+    Attributes:
+        needs: roles of wells, or "texts", without which the task cannot be scored.
+        variant_needs: variant -> the same, of variants that need something else.
+    """
 
     version: str
     function: str = Field(pattern=r"^[\w.]+:\w+$")
     protocol: str = Field(pattern=r"^[\w.]+:\w+$")
     cross_check: str | None = Field(default=None, pattern=r"^[\w.]+:\w+$")
     needs: tuple[str, ...]
+    variant_needs: Mapping[str, tuple[str, ...]] = {}
     default: str
     variants: Mapping[str, Mapping[str, Any]]
 
@@ -155,7 +162,14 @@ class TaskCard(Card):
     def _default_is_a_variant(self) -> Self:
         if self.default not in self.variants:
             raise ValueError(f"default '{self.default}' is not among the variants {', '.join(self.variants)}")
+        for name in self.variant_needs:
+            if name not in self.variants:
+                raise ValueError(f"variant_needs names '{name}', which is not among {', '.join(self.variants)}")
         return self
+
+    def needed(self, variant: str) -> tuple[str, ...]:
+        """What a variant needs."""
+        return self.variant_needs.get(variant, self.needs)
 
 
 C = TypeVar("C", bound=BaseModel)

@@ -13,13 +13,18 @@ _HELP = "Score Cell Painting embeddings, with exact chance, intervals, controls 
 
 
 class _Commands(typer.core.TyperGroup):
-    """Commands that end in one sentence and exit code 2 where the input is at fault."""
+    """Commands that end in one sentence: with exit code 2 where the input is at fault, with 143 at a SIGTERM."""
 
     def invoke(self, ctx: Any) -> Any:
         from phenobench.errors import InputError, one_line
+        from phenobench.termination import EXIT_CODE, Terminated, terminable
 
         try:
-            return super().invoke(ctx)
+            with terminable():
+                return super().invoke(ctx)
+        except Terminated:
+            sys.stderr.write("phenobench: ended by SIGTERM; what is done is kept, and the same command goes on\n")
+            raise typer.Exit(EXIT_CODE) from None
         except InputError as error:
             # Not through rich: a path must not be wrapped or coloured in a log.
             sys.stderr.write(f"phenobench: {one_line(error)}\n")
@@ -54,4 +59,5 @@ app.add_typer(data_app, name="data")
 
 screen_app = typer.Typer(help="Look at a screen.", no_args_is_help=True)
 screen_app.command("preview")(inventory.screen_preview)
+screen_app.command("left-out")(inventory.screen_left_out)
 app.add_typer(screen_app, name="screen")

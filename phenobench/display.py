@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from phenobench.pipeline import Done, Report, Watch
     from phenobench.profiles import Profiles
     from phenobench.results import Result
+    from phenobench.screens import Screen
     from phenobench.tasks.outcome import Check
 
 _CONTROL_NOTE = "controls (grey) show what a task gives for nothing and at best; they are no models"
@@ -46,9 +47,10 @@ def show_messages() -> None:
 
 @contextmanager
 def run_progress() -> Iterator[Watch]:
-    """Bars on stderr with what is done, rate and time left; they go when the run ends."""
+    """Bars on stderr with what is done, rate and time left, and what embedding waits for; they go when the run ends."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+    from phenobench.background import Pace
     from phenobench.pipeline import Watch
 
     console = Console(stderr=True)
@@ -58,17 +60,24 @@ def run_progress() -> Iterator[Watch]:
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("{task.fields[limit]}"),
     )
+    pace = Pace()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
         tasks: dict[str, TaskID] = {}
 
-        def show(what: str, done: int, total: int) -> None:
+        def show(what: str, limit: Callable[[], str], done: int, total: int) -> None:
             if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total, rate="")
+                tasks[what] = bars.add_task(what, total=total, rate="", limit="")
             task = next(task for task in bars.tasks if task.id == tasks[what])
-            bars.update(tasks[what], completed=done, total=total, rate=f"{task.speed:.1f}/s" if task.speed else "")
+            rate = f"{task.speed:.1f}/s" if task.speed else ""
+            bars.update(tasks[what], completed=done, total=total, rate=rate, limit=limit() if done < total else "")
 
-        yield Watch(partial(show, "scoring cells"), partial(show, "embedding wells"))
+        yield Watch(
+            partial(show, "scoring cells", lambda: ""),
+            partial(show, "embedding wells", lambda: f"limit: {pace.bottleneck() or '...'}"),
+            pace,
+        )
 
 
 def show_report(report: Report) -> None:
@@ -192,6 +201,26 @@ def show_steps(profiles: Profiles, out: Path) -> None:
     console.print(table)
     for note in profiles.notes:
         console.print(f"[yellow]note[/yellow] {escape(note)}")
+
+
+def show_left_out(screen: Screen) -> None:
+    """Wells that are left out, how many for each reason and which."""
+    from phenobench.left_out import REASON, joined
+
+    console = Console()
+    listed = joined([screen.left_out])
+    table = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    for name in listed.columns:
+        table.add_column(escape(name), overflow="fold")
+    for row in listed.astype(str).itertuples(index=False):
+        table.add_row(*map(escape, row))
+    if len(listed):
+        console.print(table)
+    for reason, count in screen.dropped.items():
+        named = int((listed[REASON] == reason).sum())
+        unnamed = f" ({count - named} of them are counted in the files and not named)" if named < count else ""
+        console.print(f"{escape(reason)}: {count}{unnamed}", soft_wrap=True)
+    console.print(f"{sum(screen.dropped.values())} wells of {escape(screen.id)} are left out, {len(screen.wells)} stay")
 
 
 def show_list(what: str) -> None:

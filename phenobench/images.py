@@ -29,21 +29,25 @@ _DAMAGE = (
 )
 
 
+class DamagedImageError(InputError):
+    """An image that is there and cannot be used: the others can do without its field."""
+
+
 def read_image(path: Path) -> np.ndarray:
     """One channel of one field, (h, w) uint8 or uint16.
 
     Raises:
-        InputError: the file is absent, cannot be decoded, or is no greyscale image of 8 or 16 bit.
+        DamagedImageError: the file cannot be decoded, or is no greyscale image of 8 or 16 bit.
+        InputError: the file is absent or may not be read, or its format is none that is read here.
     """
     import imagecodecs
-    import tifffile
 
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise InputError(f"{path} is no image that is read here; use one of {', '.join(SUFFIXES)}")
     try:
         if suffix in (".tif", ".tiff"):
-            image = tifffile.imread(path)
+            image = _tiff(path)
         elif suffix == ".png":
             image = imagecodecs.png_decode(path.read_bytes())
         else:
@@ -51,15 +55,31 @@ def read_image(path: Path) -> np.ndarray:
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; check the path column of screen.csv") from None
     except _DAMAGE as error:
+        # What the disk refuses, such as for want of permission, is no fault of the image.
+        refused = isinstance(error, OSError) and error.errno is not None
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise InputError(f"{path} cannot be decoded ({reason}); it may be truncated or damaged") from error
+        raise (InputError if refused else DamagedImageError)(
+            f"{path} cannot be decoded ({reason}); it may be truncated or damaged"
+        ) from error
     image = np.squeeze(np.asarray(image))
     if image.ndim != 2 or image.dtype not in (np.uint8, np.uint16):
-        raise InputError(
+        raise DamagedImageError(
             f"{path} is an image of shape {image.shape} and type {image.dtype}; "
             "give one channel a file, as 8 or 16 bit greyscale"
         )
     return image
+
+
+def _tiff(path: Path) -> np.ndarray:
+    """All pages of a TIFF: by libtiff, which is twice as fast with LZW, else by tifffile, which reads more kinds."""
+    import imagecodecs
+    import tifffile
+
+    try:
+        return np.asarray(imagecodecs.tiff_decode(path.read_bytes(), index=None))
+    except (imagecodecs.TiffError, ValueError):
+        # What is damaged fails here again, and with a better reason. Whoever decodes several files does so in threads.
+        return tifffile.imread(path, maxworkers=1)
 
 
 def to_eight_bit(images: np.ndarray, rule: SixteenBit) -> np.ndarray:
@@ -71,8 +91,17 @@ def to_eight_bit(images: np.ndarray, rule: SixteenBit) -> np.ndarray:
             field and channel, the smallest of the brightest 0.0028 % of pixels for white: uint8
             value * 256 / white, cut at 255, as CellCLIP's preparation of Bray and JUMP does. Where that
             share is no pixel, below about 134 x 134 (no model here takes such fields), its slice is of
-            all pixels, so that the darkest is white; that is kept.
+            all pixels, so that the darkest is white; that is kept. "plate-percentiles" is no matter of
+            single fields, see ``plate_scale.py``.
+
+    Raises:
+        InputError: the rule needs all images of a plate.
     """
+    if rule == "plate-percentiles":
+        raise InputError(
+            "16-bit images come to 8 bits by percentiles of their whole plate under this model's card; embed the plate "
+            "with run or embed, or set sixteen_bit in the card to full-range or brightest"
+        )
     if rule == "full-range":
         return images / np.float32(257)
     n, c, height, width = images.shape

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from phenobench.reading import Reading
 
 Models = Annotated[
     list[str] | None, typer.Option("--model", help="A model's id, or 'all'; with --profiles a free label. Repeats.")
@@ -19,6 +22,9 @@ Variants = Annotated[list[str] | None, typer.Option("--variant", help="A variant
 Screens = Annotated[
     str | None,
     typer.Option("--screen", help="A screen's id, or a folder with screen.csv; with --profiles a free label."),
+]
+ProfileFiles = Annotated[
+    list[str] | None, typer.Option("--profiles", help="Embeddings in a file, folder or glob. Repeats.")
 ]
 Results = Annotated[Path | None, typer.Option("--results", help="Where results go.")]
 AnnotationFolder = Annotated[
@@ -75,4 +81,41 @@ AcceptLicence = Annotated[
     list[str] | None,
     typer.Option("--accept-licence", help="The id of a model or screen whose licence you accept. Repeats."),
 ]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps: where image models run.")]
+Device = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps: where models run and wells are ranked.")
+]
+
+
+def reading_of(
+    column: list[str] | None,
+    prefixes: list[str] | None,
+    negcon: list[str] | None,
+    exclude: list[str] | None,
+    label: list[str] | None,
+    nan: str,
+) -> Reading:
+    """How to read profiles or wells, as the options say.
+
+    Raises:
+        InputError: ``--column`` or ``--nan`` is not understood.
+    """
+    from phenobench.errors import InputError, unknown
+    from phenobench.reading import NAN_POLICIES, Reading
+
+    columns = {}
+    for text in column or []:
+        role, equals, name = text.partition("=")
+        if not equals or not name:
+            raise InputError(f"--column {text}: write role=Name, for example perturbation=Metadata_broad_sample")
+        columns[role] = name
+    policies = {policy: policy for policy in NAN_POLICIES}
+    if nan not in policies:
+        raise unknown("--nan policy", nan, policies)
+    return Reading(
+        columns=columns,
+        prefixes=tuple(prefixes or ("Metadata_",)),
+        negcon=tuple(negcon or ()),
+        exclude=tuple(exclude or ()),
+        label=tuple(label or ()),
+        nan=policies[nan],
+    )

@@ -8,17 +8,19 @@ import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 from phenobench import provenance
 from phenobench.annotations import Annotations, load_annotations
+from phenobench.background import Pace
 from phenobench.cards import Cards, find, validate
 from phenobench.errors import InputError
 from phenobench.normalization import normalize
 from phenobench.profiles import ROLES, Profiles
+from phenobench.projections import project, projection_path, write_projection
 from phenobench.reading import read_profiles
 from phenobench.registry import resolve
 from phenobench.request import Cell, Request, expand
@@ -42,10 +44,14 @@ _OWN_LICENCE = "BSD 3-Clause"
 
 @dataclass(frozen=True)
 class Watch:
-    """Who is told how far a run is: ``scoring`` with cells done and in all, ``embedding`` with wells."""
+    """Who is told how far a run is: ``scoring`` with cells done and in all, ``embedding`` with wells.
+
+    ``pace`` is told where the time of embedding goes.
+    """
 
     scoring: Callable[[int, int], None] = lambda done, total: None
     embedding: Callable[[int, int], None] = lambda done, total: None
+    pace: Pace = field(default_factory=Pace)
 
 
 _UNWATCHED = Watch()
@@ -113,18 +119,23 @@ def run(request: Request, watch: Watch = _UNWATCHED) -> Report:
     @lru_cache(maxsize=1)
     def of_model(model: str) -> Embedded:
         card = next(cell.card for cell in cells if cell.model == model)
-        return embedded(model, card, screen, texts, setting.annotations.pairs, request, watch.embedding)
+        return embedded(model, card, screen, texts, setting.annotations.pairs, request, watch)
 
     @lru_cache(maxsize=1)
     def normalized(model: str, name: str) -> Profiles:
         profiles = of_model(model).profiles
         return profiles if request.scored_as else normalize(profiles, name)
 
+    projected: set[tuple[str, str]] = set()
     for number, cell in enumerate(cells):
         watch.scoring(number, len(cells))
         try:
             embedding = of_model(cell.model)
-            done.append(_score(cell, setting, embedding, partial(normalized, cell.model, cell.normalization)))
+            after = partial(normalized, cell.model, cell.normalization)
+            done.append(_score(cell, setting, embedding, after))
+            if (cell.model, cell.normalization) not in projected:
+                projected.add((cell.model, cell.normalization))
+                _keep_projection(cell, setting, embedding, after)
         except InputError as error:
             (failed if cell.wanted else skipped)[cell.name] = str(error)
     watch.scoring(len(cells), len(cells))
@@ -146,7 +157,7 @@ def embed_images(request: Request, out: Path, watch: Watch = _UNWATCHED) -> Prof
     card = cards.model(request.models[0])
     adapter = image_model(card, screen, request)
     key = embedding_key(screen, card, adapter)
-    profiles = embed(screen, adapter, out, key, watch.embedding, sites_folder(screen, adapter))
+    profiles = embed(screen, adapter, out, key, watch.embedding, sites_folder(screen, adapter), watch.pace)
     return dataclasses.replace(profiles, notes=(*profiles.notes, *weights_notes(card, adapter, screen)))
 
 
@@ -218,7 +229,9 @@ def _score(cell: Cell, setting: _Setting, embedding: Embedded, normalized: Calla
     profiles = normalized()
     # The two sides of a control share a space: they are split as a model's are, and not mapped.
     align = "identity" if cell.align and embedding.control else cell.align
-    given = Inputs(setting.annotations.pairs, skipped, embedding.texts, align, request.seed, embedding.seen)
+    given = Inputs(
+        setting.annotations.pairs, skipped, embedding.texts, align, request.seed, embedding.seen, request.device
+    )
     outcome: Outcome = resolve(task.function, card_path)(profiles, protocol, given)
     result = Result.model_validate(
         {
@@ -244,6 +257,19 @@ def _score(cell: Cell, setting: _Setting, embedding: Embedded, normalized: Calla
     write_result(path, result, outcome.items)
     checks = resolve(cross_check, card_path)(profiles, protocol, outcome) if cross_check else []
     return Done(path, result, kept=False, checks=tuple(checks))
+
+
+def _keep_projection(cell: Cell, setting: _Setting, embedding: Embedded, normalized: Callable[[], Profiles]) -> None:
+    """Write where the wells of a figure lie, if that is asked for or what is there may be of other features."""
+    request = setting.request
+    # Controls are labels, and of profiles that came normalized there is no before.
+    if embedding.control or request.scored_as:
+        return
+    path = projection_path(request.results, setting.screen.id, embedding.info.label, cell.normalization)
+    if request.projections or (request.overwrite and path.exists()):
+        projection = project(embedding.profiles, normalized(), setting.annotations.pairs)
+        if projection is not None:
+            write_projection(path, projection)
 
 
 def _inputs(cell: Cell, setting: _Setting, embedding: Embedded, protocol: Mapping[str, Any]) -> dict[str, Any]:

@@ -46,6 +46,8 @@ class Profiles:
         dropped: wells left out on the way here, counted by reason.
         notes: what a reader of the scores should know about these profiles.
         key: the hash of what the features were computed from; empty where that is not known.
+        left_out: wells left out, with the reason (see ``left_out.py``); those that a file only counts are not among
+            them, and it is not written.
 
     Raises:
         InputError: the shapes do not fit, a name occurs twice, or a feature is NaN or infinite.
@@ -58,6 +60,7 @@ class Profiles:
     dropped: Mapping[str, int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     key: str = ""
+    left_out: pd.DataFrame | None = None
 
     def __post_init__(self) -> None:
         features = _as_float32(self.features)
@@ -135,14 +138,18 @@ class Profiles:
         return codes, [f"{role} {name}" for name in names]
 
     def select(self, keep: np.ndarray, reason: str | None = None) -> Profiles:
-        """The wells where ``keep`` (n,) is true; the others are counted under ``reason``."""
-        dropped = dict(self.dropped)
+        """The wells where ``keep`` (n,) is true; the others are counted and listed under ``reason``."""
+        from phenobench.left_out import joined, left_out
+
         lost = int(len(self) - np.count_nonzero(keep))
-        if reason and lost:
-            dropped[reason] = dropped.get(reason, 0) + lost
-        elif not lost:
+        if not lost:
             return self
-        return replace(self, metadata=self.metadata[keep], features=self.features[keep], dropped=dropped)
+        kept = replace(self, metadata=self.metadata[keep], features=self.features[keep])
+        if not reason:
+            return kept
+        dropped = {**self.dropped, reason: self.dropped.get(reason, 0) + lost}
+        listed = joined([self.left_out, left_out(self.metadata[~keep], reason)])
+        return replace(kept, dropped=dropped, left_out=listed)
 
     def transformed(
         self, features: np.ndarray, step: Mapping[str, Any], names: Iterable[str] = (), notes: Iterable[str] = ()

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from phenobench.errors import InputError, unknown
+from phenobench.left_out import joined, left_out
 from phenobench.profiles import METADATA_PREFIX, PERT_TYPES, ROLES, Profiles, all_finite
 from phenobench.tables import SUFFIXES, Record, Table, is_profiles, read_table
 from phenobench.wells import normalize_wells
@@ -23,6 +24,8 @@ NanPolicy = Literal["error", "drop-features", "drop-wells"]
 NAN_POLICIES: tuple[NanPolicy, ...] = ("error", "drop-features", "drop-wells")
 # What files write where they mean "nothing"; blanks of all kinds are stripped first.
 _EMPTY = frozenset(["", "nan", "NaN", "NA", "N/A", "None", "null", "NULL", "<NA>"])
+# Why wells are left out.
+_NOT_FINITE = "NaN or infinite features"
 
 
 @dataclass(frozen=True)
@@ -59,9 +62,6 @@ def read_profiles(paths: Sequence[str], reading: Reading) -> Profiles:
         InputError: nothing to read, a column or value that is not there, an unreadable well name,
             two rows of one well, text or missing values in features; each names file and column.
     """
-    for role in reading.columns:
-        if role not in ROLES:
-            raise unknown("role", role, ROLES)
     files = _expand(paths)
     named = frozenset(part for name in reading.columns.values() for part in (name, *name.split(",")))
     tables = [read_table(file, reading.prefixes, named) for file in files]
@@ -71,7 +71,10 @@ def read_profiles(paths: Sequence[str], reading: Reading) -> Profiles:
     raw = _derive(table.metadata, reading.derive, where)
     metadata = _assign_roles(raw, reading, where)
     metadata, taken = _assign_types(metadata, raw, reading, where)
-    keep, dropped = _exclude(raw, metadata, reading.exclude, where)
+    why = _exclude(raw, metadata, reading.exclude, where)
+    keep = why == ""
+    dropped = {reason: int((why == reason).sum()) for reason in map(_excluded, reading.exclude)}
+    lost_wells = [left_out(metadata[~keep], why[~keep])]
     for reason, count in table.record.dropped.items():
         dropped[reason] = dropped.get(reason, 0) + count
     features = table.features
@@ -86,16 +89,18 @@ def read_profiles(paths: Sequence[str], reading: Reading) -> Profiles:
     if lost:
         notes = (*notes, f"{lost} features with NaN or infinite values were left out")
     if not keep.all():
-        dropped["NaN or infinite features"] = int((~keep).sum())
+        dropped[_NOT_FINITE] = int((~keep).sum())
+        lost_wells.append(left_out(metadata[~keep], _NOT_FINITE))
         metadata = metadata[keep]
     record = table.record
-    return Profiles(metadata, features, names, record.steps, dropped, (*record.notes, *notes, *taken), record.key)
+    notes = (*record.notes, *notes, *taken)
+    return Profiles(metadata, features, names, record.steps, dropped, notes, record.key, joined(lost_wells))
 
 
-def read_wells(table: pd.DataFrame, path: Path, reading: Reading) -> tuple[pd.DataFrame, np.ndarray, dict[str, int]]:
-    """The wells of a table with several rows a well: one row a well, the well of each row, and what was excluded.
+def read_wells(table: pd.DataFrame, path: Path, reading: Reading) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """The wells of a table with several rows a well: one row a well, the well of each row, and why it has none.
 
-    The well of a row is its place among the wells, -1 where it was excluded; exclusions are counted in rows.
+    The well of a row is its place among the wells, -1 where it was excluded, with the reason; "" for the others.
 
     Raises:
         InputError: as ``read_profiles``, or the rows of a well differ.
@@ -103,7 +108,8 @@ def read_wells(table: pd.DataFrame, path: Path, reading: Reading) -> tuple[pd.Da
     origin = _Origin([path], np.array([len(table)]))
     metadata = _assign_roles(table, reading, str(path))
     metadata, _ = _assign_types(metadata, table, reading, str(path))
-    keep, dropped = _exclude(table, metadata, reading.exclude, str(path))
+    why = _exclude(table, metadata, reading.exclude, str(path))
+    keep = why == ""
     metadata = metadata[keep]
     metadata = metadata.assign(
         **{ROLES["well"]: normalize_wells(metadata[ROLES["well"]], lambda row: origin.row(int(metadata.index[row])))}
@@ -120,7 +126,7 @@ def read_wells(table: pd.DataFrame, path: Path, reading: Reading) -> tuple[pd.Da
             )
     rows = np.full(len(table), -1)
     rows[keep] = code
-    return _check_wells(first, origin).reset_index(drop=True), rows, dropped
+    return _check_wells(first, origin).reset_index(drop=True), rows, why
 
 
 @dataclass(frozen=True)
@@ -241,6 +247,8 @@ def _assign_roles(raw: pd.DataFrame, reading: Reading, where: str) -> pd.DataFra
     metadata = raw.rename(columns={str(name): _canonical(str(name), reading.prefixes) for name in raw.columns})
     metadata = metadata.loc[:, ~metadata.columns.duplicated()].copy()
     for role, name in reading.columns.items():
+        if role not in ROLES:
+            raise unknown("role", role, ROLES)
         metadata[ROLES[role]] = _role_column(raw, metadata, name, where)
     for name in ROLES.values():
         if name in metadata:
@@ -318,15 +326,17 @@ def _type_label(text: str) -> tuple[str, str]:
     return condition, kind
 
 
-def _exclude(
-    raw: pd.DataFrame, metadata: pd.DataFrame, conditions: tuple[str, ...], where: str
-) -> tuple[np.ndarray, dict[str, int]]:
-    keep, dropped = np.ones(len(metadata), dtype=bool), {}
+def _exclude(raw: pd.DataFrame, metadata: pd.DataFrame, conditions: tuple[str, ...], where: str) -> np.ndarray:
+    """Why each row is left out, str (n,): the first condition that names it, "" where none does."""
+    why = np.full(len(metadata), "", dtype=object)
     for condition in conditions:
         mask, _ = _matching(raw, metadata, condition, where)
-        dropped[f"excluded {condition}"] = int((mask & keep).sum())
-        keep &= ~mask
-    return keep, dropped
+        why[mask & (why == "")] = _excluded(condition)
+    return why
+
+
+def _excluded(condition: str) -> str:
+    return f"excluded {condition}"
 
 
 def _check_wells(metadata: pd.DataFrame, origin: _Origin) -> pd.DataFrame:

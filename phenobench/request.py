@@ -69,8 +69,9 @@ class Request:
         cards: a folder of cards that goes before the others.
         overwrite: replace results of another identity.
         weights: what image models are made from.
-        device: where image models run.
+        device: where image models run, and wells of large screens are ranked.
         cross_check: compute each score with the field's own tool as well, where there is one.
+        projections: keep where wells lie before and after each normalization.
         scored_as: the label of a normalization that was done before; nothing is normalized then.
     """
 
@@ -92,6 +93,7 @@ class Request:
     weights: Weights = field(default_factory=Weights)
     device: str = "auto"
     cross_check: bool = False
+    projections: bool = False
     scored_as: str | None = None
     normalizations_asked: bool = False
 
@@ -212,13 +214,17 @@ def _tasks(request: Request, cards: Cards, screen: Screen, has_texts: bool) -> l
     chosen: list[TaskCard] = []
     for name in request.tasks:
         if name == ALL:
-            chosen += [card for card in map(cards.task, cards.tasks) if set(card.needs) <= available]
+            chosen += [card for card in map(cards.task, cards.tasks) if not _missing(card, request, available)]
         else:
             chosen.append(cards.task(name))
-            missing = sorted(set(chosen[-1].needs) - available)
+            missing = _missing(chosen[-1], request, available)
             if missing:
+                without = [
+                    variant for variant in chosen[-1].variants if available.issuperset(chosen[-1].needed(variant))
+                ]
                 raise InputError(
                     f"{name} needs the {missing[0]}, which {screen.id} does not have; {_remedy(missing[0])}"
+                    + (f", or take a variant that does without it, --variant {without[0]}" if without else "")
                 )
     if not chosen:
         raise InputError(f"no task applies to {screen.id}; it has {', '.join(sorted(available)) or 'no labels'}")
@@ -226,11 +232,17 @@ def _tasks(request: Request, cards: Cards, screen: Screen, has_texts: bool) -> l
     for variant in request.variants:
         if not any(variant in card.variants for card in chosen):
             raise unknown("variant", variant, [name for card in chosen for name in card.variants])
-    return [
-        (card, variant)
-        for card in chosen
-        for variant in [name for name in dict.fromkeys(request.variants) if name in card.variants] or [card.default]
-    ]
+    return [(card, variant) for card in chosen for variant in _variants(card, request)]
+
+
+def _variants(card: TaskCard, request: Request) -> list[str]:
+    return [name for name in dict.fromkeys(request.variants) if name in card.variants] or [card.default]
+
+
+def _missing(card: TaskCard, request: Request, available: set[str]) -> list[str]:
+    """What the asked variants of a task need and the screen does not have."""
+    needed = {role for variant in _variants(card, request) for role in card.needed(variant)}
+    return sorted(needed - available)
 
 
 def _has(screen: Screen, role: Role) -> bool:

@@ -9,7 +9,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from phenobench.errors import InputError
 from phenobench.files import atomic, write_text
@@ -64,7 +72,11 @@ class TrainingInfo(_Part):
 
 
 class ModelInfo(_Part):
-    """Which model; ``status`` is that of its card, ``precision`` what its network computed in, if it has one."""
+    """Which model; ``status`` is that of its card, ``precision`` what its network computed in, if it has one.
+
+    ``sixteen_bit`` says how images of 16 bits came to 8 (see ``plate_scale.sixteen_bit_record``); a result of others
+    does not have it.
+    """
 
     id: Label
     revision: str
@@ -73,6 +85,12 @@ class ModelInfo(_Part):
     n_features: int
     precision: str | None = None
     training: TrainingInfo | None = None
+    sixteen_bit: Mapping[str, str | float] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_an_absent_record(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = serialize(self)
+        return {name: value for name, value in values.items() if name != "sixteen_bit" or value is not None}
 
     @property
     def label(self) -> str:

@@ -9,6 +9,7 @@ import hashlib
 import logging
 import os
 import re
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -18,6 +19,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from phenobench.background import during, wanted
 from phenobench.errors import InputError, one_line
 from phenobench.files import atomic, sha256_of, write_text
 
@@ -178,6 +180,9 @@ class Mirror:
         self._bucket = bucket
         self._folder = folder
         self._verified: set[str] = set()
+        self._told: set[str] = set()
+        # One at a time writes a record; a fetch has many connections by itself.
+        self._fetching = threading.Lock()
 
     def path(self, key: str) -> Path:
         """Where an object is kept, whether it is there or not."""
@@ -194,18 +199,24 @@ class Mirror:
         Raises:
             InputError: one cannot be had, or the folder cannot be written.
         """
-        unverified = [one for one in dict.fromkeys(objects) if one.key not in self._verified]
-        if not unverified:
-            return
+        with during("download"), self._fetching:
+            unverified = [one for one in dict.fromkeys(objects) if one.key not in self._verified]
+            if unverified:
+                self._fetch(unverified, record, title)
+
+    def _fetch(self, unverified: list[S3Object], record: Path, title: str) -> None:
         known = _recorded(record)
         hashes = {one.key: sha256 for one in unverified if (sha256 := self._verify(one, known.get(one.key)))}
         absent = [one for one in unverified if one.key not in hashes]
-        if absent:
+        if absent and title not in self._told:
+            # The first of many fetches, where the wells of a plate are asked for a few at a time.
+            self._told.add(title)
             size = sum(one.size for one in absent)
             _log.info("downloading %s: %d files, %.1f MB", title, len(absent), size / 1e6)
         try:
             with _progress(title, sum(one.size for one in absent)) as done:
                 for one, content in self._arriving(absent):
+                    wanted()
                     with atomic(self.path(one.key)) as temporary:
                         temporary.write_bytes(content)
                     hashes[one.key] = hashlib.sha256(content).hexdigest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +24,7 @@ from phenobench.texts import Texts, embed_texts
 
 if TYPE_CHECKING:
     from phenobench.models.adapter import ImageAdapter
+    from phenobench.pipeline import Watch
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def embedded(
     texts: Texts | None,
     pairs: Mapping[str, np.ndarray],
     request: Request,
-    progress: Callable[[int, int], None],
+    watch: Watch,
 ) -> Embedded:
     """The profiles of a model on a screen.
 
@@ -63,7 +64,7 @@ def embedded(
         texts: the other modality, if a task needs it.
         pairs: annotated gene pairs, for controls that use them.
         request: has the seed, the weights and the device.
-        progress: wells embedded and wells in all.
+        watch: told of wells embedded.
 
     Raises:
         InputError: the screen does not have what the model needs.
@@ -71,7 +72,7 @@ def embedded(
     if card is None or card.input == "profiles":
         return _given(model, card, screen, texts)
     if card.input == "images":
-        return _from_images(card, screen, texts, request, progress)
+        return _from_images(card, screen, texts, request, watch)
     return _control(card, screen, texts, pairs, request.seed)
 
 
@@ -82,6 +83,7 @@ def _info(
     profiles: Profiles,
     precision: str | None = None,
     training: TrainingInfo | None = None,
+    sixteen_bit: Mapping[str, str | float] | None = None,
 ) -> ModelInfo:
     return ModelInfo(
         id=model,
@@ -91,6 +93,7 @@ def _info(
         n_features=profiles.features.shape[1],
         precision=precision,
         training=training,
+        sixteen_bit=sixteen_bit,
     )
 
 
@@ -127,20 +130,20 @@ def _control(
     return Embedded(profiles, rows, info, control=True)
 
 
-def _from_images(
-    card: ModelCard, screen: Screen, texts: Texts | None, request: Request, progress: Callable[[int, int], None]
-) -> Embedded:
+def _from_images(card: ModelCard, screen: Screen, texts: Texts | None, request: Request, watch: Watch) -> Embedded:
     from phenobench.embedding import embed
     from phenobench.models.adapter import TextAdapter
 
     adapter = image_model(card, screen, request)
     key = embedding_key(screen, card, adapter)
     folder = cache_dir() / "embeddings" / f"{card.id}-{key[:24]}"
-    profiles = embed(screen, adapter, folder, key, progress, sites_folder(screen, adapter))
+    profiles = embed(screen, adapter, folder, key, watch.embedding, sites_folder(screen, adapter), watch.pace)
+    # The only step that an embedding has; it is the model's, not the normalization's.
+    sixteen_bit = {name: value for step in profiles.steps for name, value in step.items() if name != "step"} or None
     weights = Weights(kind=adapter.weights_kind, sha256=adapter.weights_sha256, by_path=adapter.weights_by_path)
     training = _training(adapter, screen)
-    info = _info(card.id, card, weights, profiles, adapter.precision, training)
-    profiles = replace(profiles, notes=(*profiles.notes, *weights_notes(card, adapter, screen)))
+    info = _info(card.id, card, weights, profiles, adapter.precision, training, sixteen_bit)
+    profiles = replace(profiles, steps=(), notes=(*profiles.notes, *weights_notes(card, adapter, screen)))
     rows = texts.rows if texts else None
     if texts and not texts.embedded and isinstance(adapter, TextAdapter):
         rows = embed_texts(adapter, texts, cache_dir())

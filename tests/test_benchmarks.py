@@ -89,6 +89,17 @@ def test_intervals_that_cover_too_little_are_marked(tmp_path: Path) -> None:
     assert "| 95.0% | 2.0% | 7.0% |" in text
 
 
+def test_scores_of_few_values_are_told_from_intervals_that_fail(tmp_path: Path) -> None:
+    # 0 to 3 hits in 36, 37, 19 and 8 %: an interval leaves out 3 hits, or nothing.
+    hits = np.repeat([0.0, 1.0, 2.0, 3.0], [36, 37, 19, 8])
+    assert coverage.nearest(hits) == pytest.approx(0.92)
+    assert coverage.nearest(np.arange(1000.0)) == pytest.approx(0.95)
+    one = {"task": "t", "setting": "s", "metric": "m", "subset": "all", "screens": 2000, "truth": 0.2, "width": 0.1}
+    few = {**one, "coverage": 0.92, "above": 0.08, "below": 0.0, "attainable": coverage.nearest(hits)}
+    (tmp_path / coverage.FILE).write_text(json.dumps([few]))
+    assert "| 92.0% (d) | 8.0% | 0.0% |" in coverage.section(tmp_path)
+
+
 @pytest.mark.parametrize("name", list(coverage.SETTINGS))
 def test_each_setting_gives_scores_with_intervals_that_depend_on_the_seed_alone(name: str) -> None:
     found = coverage.intervals(name, 3)

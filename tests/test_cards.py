@@ -107,3 +107,14 @@ def test_a_task_needs_its_default_variant(tmp_path: Path) -> None:
     path.write_text(text.replace('default = "genes-only"', 'default = "no-such"'))
     with pytest.raises(InputError, match="default 'no-such' is not among the variants"):
         load(path, TaskCard)
+
+
+def test_what_a_variant_needs_is_of_a_variant_that_there_is(tmp_path: Path) -> None:
+    path = tmp_path / "t.toml"
+    text = find().tasks["compound-gene"].read_text().replace('id = "compound-gene"', 'id = "t"')
+    path.write_text(text)
+    card = load(path, TaskCard)
+    assert (card.needed("all-genes"), card.needed("rxrx3-core")) == (("perturbation", "target"), ("perturbation",))
+    path.write_text(text.replace("variant_needs = { rxrx3-core =", "variant_needs = { rxrx3-cor ="))
+    with pytest.raises(InputError, match="variant_needs names 'rxrx3-cor', which is not among all-genes, cpjump1"):
+        load(path, TaskCard)

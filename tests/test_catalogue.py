@@ -12,6 +12,7 @@ import pytest
 from phenobench import data
 from phenobench.cards import find, load, read_toml
 from phenobench.errors import InputError
+from phenobench.left_out import joined
 from phenobench.profiles import PERT_TYPES, ROLES
 from phenobench.reading import Reading, read_profiles
 from phenobench.screens import load_screen
@@ -78,6 +79,7 @@ def test_a_screen_loads_with_the_counts_of_its_source(screen: str) -> None:
     assert len(raw) == n_wells
     assert len(loaded.wells) == n_wells - n_left_out
     assert sum(loaded.dropped.values()) == n_left_out
+    assert len(joined([loaded.left_out])) == n_left_out
 
     types = loaded.wells[ROLES["pert_type"]]
     treated = loaded.wells[types.isin(["trt", "poscon"])]
@@ -270,3 +272,16 @@ def test_data_get_of_a_paired_screen_fetches_both(monkeypatch: pytest.MonkeyPatc
     names = [path.name for path in data.get("cpjump1-nelisa")]
     assert len(names) == 5
     assert names[-1] == "nelisa_profiles.parquet"
+
+
+def test_exclusions_of_ones_own_are_added_to_the_cards_and_named() -> None:
+    root = shared("data", SCREENS["luad-orf"][0])
+    whole = load_screen("luad-orf", root)
+    screen = load_screen("luad-orf", root, reading=Reading(exclude=("Metadata_Plate=52649",)))
+    assert set(screen.wells[ROLES["plate"]]) == set(whole.wells[ROLES["plate"]]) - {"52649"}
+    assert sum(screen.dropped.values()) == len(whole.wells) + sum(whole.dropped.values()) - len(screen.wells)
+    reason = "excluded Metadata_Plate=52649"
+    named = joined([screen.left_out])
+    named = named[named["reason"] == reason]
+    assert len(named) == screen.dropped[reason]
+    assert set(named[ROLES["plate"]]) == {"52649"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,18 @@ def test_a_truncated_or_damaged_download_is_not_kept(
         server.files[f"/{BUCKET}/cpg/image.tiff"] = content
         mirror.fetch([wanted], tmp_path / "record.sha256", "a plate")
     assert (tmp_path / "cpg/image.tiff").read_bytes() == content
+
+
+def test_threads_that_fetch_at_once_lose_no_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    contents = {f"cpg/{number}.tiff": bytes([number]) * 100 for number in range(24)}
+    # What was uploaded in parts is held to its record alone.
+    objects = [S3Object(key, len(content), "0-2") for key, content in contents.items()]
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with serve({f"/{BUCKET}/{key}": content for key, content in contents.items()}) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", server.address)
+        mirror, record = Mirror(Bucket(BUCKET, "us-east-1"), tmp_path), tmp_path / "record.sha256"
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda one: mirror.fetch([one], record, "a plate"), objects))
+    expected = [f"{hashlib.sha256(content).hexdigest()}  {key}" for key, content in sorted(contents.items())]
+    assert record.read_text().splitlines() == expected
+    assert all(mirror.path(key).read_bytes() == content for key, content in contents.items())

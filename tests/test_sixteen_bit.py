@@ -7,7 +7,9 @@ import hashlib
 import numpy as np
 import pytest
 
+from phenobench.errors import InputError
 from phenobench.images import to_eight_bit
+from phenobench.plate_scale import plate_scale, value_counts
 
 
 def reference_input(seed: int, shape: tuple[int, int]) -> np.ndarray:
@@ -51,3 +53,41 @@ def test_a_field_too_small_for_the_share_is_white_as_in_the_reference() -> None:
 
 def test_a_black_field_stays_black() -> None:
     assert not to_eight_bit(np.zeros((1, 1, 300, 300), np.uint16), "brightest").any()
+
+
+def test_the_percentiles_of_a_plate_are_those_of_all_its_pixels_together() -> None:
+    # Two sites of very different brightness and size, two channels.
+    sites = [
+        np.stack([reference_input(71, (60, 50)), reference_input(72, (60, 50)) * 3]),
+        np.stack([reference_input(73, (90, 40)) * 9, reference_input(74, (90, 40))]),
+    ]
+    scale = plate_scale(np.sum([value_counts(site) for site in sites], axis=0))
+    for channel in range(2):
+        pixels = np.concatenate([site[channel].ravel() for site in sites])
+        low, high = np.percentile(pixels, [0.1, 99.9], method="inverted_cdf")
+        assert (scale.low[channel], scale.high[channel]) == (low, high)
+        for site in sites:
+            expected = np.clip(np.rint((site[channel].astype(np.float64) - low) * 255 / (high - low)), 0, 255)
+            np.testing.assert_array_equal(scale.to_eight_bit(site)[channel], expected.astype(np.uint8))
+
+
+def test_order_is_kept_and_both_ends_are_used() -> None:
+    scale = plate_scale(value_counts(reference_input(75, (200, 200))[None]))
+    table = scale.table[0].astype(int)
+    assert (np.diff(table) >= 0).all()
+    assert (table[scale.low[0]], table[scale.high[0]]) == (0, 255)
+    assert (table[0], table[-1]) == (0, 255)
+
+
+def test_a_plate_of_one_value_is_black_and_8_bits_stay() -> None:
+    constant = np.full((1, 30, 30), 700, np.uint16)
+    scale = plate_scale(value_counts(constant))
+    assert not scale.to_eight_bit(constant).any()
+    eight = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+    assert scale.to_eight_bit(eight) is eight
+    assert not value_counts(eight).any()
+
+
+def test_single_fields_have_no_plate() -> None:
+    with pytest.raises(InputError, match="percentiles of their whole plate"):
+        to_eight_bit(np.zeros((1, 1, 30, 30), np.uint16), "plate-percentiles")

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import torch
 
 # Cells of the product held at a time: 2**22 in float32 are 16 MiB, so that no memory is touched for the first time.
 _BLOCK_CELLS = 2**22
+# On a GPU, where a product has to be large.
+_GPU_BLOCK_CELLS = 2**28
 
 
 @dataclass(frozen=True)
@@ -83,5 +86,27 @@ def gemm(left: np.ndarray, right: np.ndarray) -> Callable[[], object]:
         for start in range(0, len(rows), step):
             block = rows[start : start + step]
             np.matmul(block, columns.T, out=buffer[: len(block)])
+
+    return product
+
+
+def gpu_gemm(left: np.ndarray, right: np.ndarray) -> Callable[[], object]:
+    """``gemm`` on a GPU, which is done when it returns; both factors are there from the first call on.
+
+    As torch has it by default, float32 is float32 there and not TF32.
+    """
+    step = max(1, _GPU_BLOCK_CELLS // len(right))
+
+    @cache
+    def factors() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        rows, columns = (torch.tensor(rows, dtype=torch.float32, device="cuda") for rows in (left, right))
+        return rows, columns, rows.new_empty((min(step, len(rows)), len(columns)))
+
+    def product() -> None:
+        rows, columns, buffer = factors()
+        for start in range(0, len(rows), step):
+            block = rows[start : start + step]
+            torch.matmul(block, columns.T, out=buffer[: len(block)])
+        torch.cuda.synchronize()
 
     return product

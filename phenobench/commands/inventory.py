@@ -1,4 +1,4 @@
-"""Commands that show and fetch what there is: ``list``, ``screen preview`` and ``data get``."""
+"""Commands that show and fetch what there is: ``list``, ``screen`` and ``data get``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from phenobench.options import AcceptLicence, CardFolder
+from phenobench.options import (
+    AcceptLicence,
+    CardFolder,
+    Columns,
+    Exclude,
+    Label,
+    Nan,
+    Negcon,
+    Prefixes,
+    ProfileFiles,
+    reading_of,
+)
 
 
 def list_things(
@@ -32,6 +43,41 @@ def screen_preview(
     show_messages()
     preview(load_screen(screen, load_suite().root(screen)), out)
     typer.echo(out)
+
+
+def screen_left_out(
+    screen: Annotated[str | None, typer.Argument(help="A screen's id, or a folder with screen.csv.")] = None,
+    profiles: ProfileFiles = None,
+    out: Annotated[Path | None, typer.Option("--out", help="A CSV file to write them to, in place of a table.")] = None,
+    column: Columns = None,
+    metadata_prefix: Prefixes = None,
+    negcon: Negcon = None,
+    exclude: Exclude = None,
+    label: Label = None,
+    nan: Nan = "error",
+    cards: CardFolder = None,
+) -> None:
+    """Name the wells of a screen, or of embeddings in files, that take no part in scores, and say why."""
+    from phenobench.display import show_left_out, show_messages
+    from phenobench.errors import InputError
+    from phenobench.left_out import write
+    from phenobench.reading import read_profiles
+    from phenobench.screens import load_screen, screen_of
+    from phenobench.suite import load_suite
+
+    show_messages()
+    reading = reading_of(column, metadata_prefix, negcon, exclude, label, nan)
+    if bool(screen) == bool(profiles):
+        raise InputError("name either a screen or, with --profiles, files of embeddings")
+    if profiles:
+        found = screen_of(read_profiles(profiles, reading), "these profiles", model="given")
+    else:
+        found = load_screen(str(screen), load_suite().root(str(screen)), cards=cards, reading=reading)
+    if out is None:
+        show_left_out(found)
+    else:
+        write(found.left_out, out)
+        typer.echo(out)
 
 
 def data_get(

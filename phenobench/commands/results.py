@@ -33,7 +33,7 @@ def figures(
     results: Results = None,
     format: Annotated[str, typer.Option("--format", help="png, svg or pdf.")] = "png",
 ) -> None:
-    """Draw each task of each screen as a forest plot: values, intervals, chance."""
+    """Draw each task of each screen (values, intervals, chance, items), and wells before and after normalization."""
     from phenobench.errors import unknown
     from phenobench.figures import FORMATS, draw_figures
     from phenobench.suite import load_suite

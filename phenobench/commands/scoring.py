@@ -22,6 +22,7 @@ from phenobench.options import (
     Normalizations,
     Overwrite,
     Prefixes,
+    ProfileFiles,
     Results,
     Screens,
     Seed,
@@ -29,10 +30,10 @@ from phenobench.options import (
     Texts,
     Variants,
     WeightsOption,
+    reading_of,
 )
 
 if TYPE_CHECKING:
-    from phenobench.reading import Reading
     from phenobench.request import Request
 
 
@@ -42,9 +43,7 @@ def run(
     normalization: Normalizations = None,
     variant: Variants = None,
     screen: Screens = None,
-    profiles: Annotated[
-        list[str] | None, typer.Option("--profiles", help="Embeddings in a file, folder or glob. Repeats.")
-    ] = None,
+    profiles: ProfileFiles = None,
     texts: Texts = None,
     align: Align = None,
     annotations: AnnotationFolder = None,
@@ -57,6 +56,10 @@ def run(
     accept_licence: AcceptLicence = None,
     cross_check: Annotated[
         bool, typer.Option("--cross-check", help="Score again with the field's own tool, and show the difference.")
+    ] = False,
+    projections: Annotated[
+        bool,
+        typer.Option("--projections", help="Keep where wells lie before and after, for figures and the leaderboard."),
     ] = False,
     column: Columns = None,
     metadata_prefix: Prefixes = None,
@@ -87,7 +90,7 @@ def run(
             root=suite.root(name) if name else None,
             variants=tuple(variant or ()),
             profiles=tuple(profiles or ()),
-            reading=_reading(column, metadata_prefix, negcon, exclude, label, nan),
+            reading=reading_of(column, metadata_prefix, negcon, exclude, label, nan),
             texts=texts,
             align=align,
             annotations=annotations or suite.annotations,
@@ -97,6 +100,7 @@ def run(
             weights=parse_weights(weights),
             device=device,
             cross_check=cross_check,
+            projections=projections,
         )
     )
 
@@ -138,7 +142,7 @@ def score(
             screen=screen,
             variants=tuple(variant or ()),
             profiles=(path,),
-            reading=_reading(column, metadata_prefix, negcon, exclude, label, nan),
+            reading=reading_of(column, metadata_prefix, negcon, exclude, label, nan),
             texts=texts,
             align=align,
             annotations=annotations or suite.annotations,
@@ -168,7 +172,7 @@ def normalize(
     from phenobench.reading import read_profiles
 
     chain(steps)
-    done = apply(read_profiles([path], _reading(column, metadata_prefix, negcon, exclude, label, nan)), steps)
+    done = apply(read_profiles([path], reading_of(column, metadata_prefix, negcon, exclude, label, nan)), steps)
     done.write(out)
     show_steps(done, out)
 
@@ -185,33 +189,3 @@ def _run_and_show(request: Request) -> None:
     show_report(report)
     if report.failed:
         raise typer.Exit(2)
-
-
-def _reading(
-    column: list[str] | None,
-    prefixes: list[str] | None,
-    negcon: list[str] | None,
-    exclude: list[str] | None,
-    label: list[str] | None,
-    nan: str,
-) -> Reading:
-    from phenobench.errors import InputError, unknown
-    from phenobench.reading import NAN_POLICIES, Reading
-
-    columns = {}
-    for text in column or []:
-        role, equals, name = text.partition("=")
-        if not equals or not name:
-            raise InputError(f"--column {text}: write role=Name, for example perturbation=Metadata_broad_sample")
-        columns[role] = name
-    policies = {policy: policy for policy in NAN_POLICIES}
-    if nan not in policies:
-        raise unknown("--nan policy", nan, policies)
-    return Reading(
-        columns=columns,
-        prefixes=tuple(prefixes or ("Metadata_",)),
-        negcon=tuple(negcon or ()),
-        exclude=tuple(exclude or ()),
-        label=tuple(label or ()),
-        nan=policies[nan],
-    )

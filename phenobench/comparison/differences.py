@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from phenobench.comparison.movers import Movers, movers
 from phenobench.item_values import Values
@@ -93,8 +93,8 @@ def _unpaired(first: ScoreInfo, second: ScoreInfo) -> ScoreDifference:
     below = np.hypot(first.value - first.ci_low, second.ci_high - second.value)
     above = np.hypot(first.ci_high - first.value, second.value - second.ci_low)
     towards = below if value > 0 else above
-    z = float(stats.norm.ppf(0.5 + LEVEL / 2))
-    p_value = 1.0 if value == 0 else float(2 * stats.norm.sf(z * abs(value) / towards)) if towards > 0 else 0.0
+    z = float(special.ndtri(0.5 + LEVEL / 2))
+    p_value = 1.0 if value == 0 else float(2 * special.ndtr(-z * abs(value) / towards)) if towards > 0 else 0.0
     n = min(first.n, second.n)
     return ScoreDifference(
         first, second, Difference(value, value - float(below), value + float(above), p_value, n), paired=False

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
@@ -13,6 +15,8 @@ from phenobench.errors import one_line
 
 # Adjusted p-values below this tell two models apart.
 _LEVEL = 0.05
+# Letters of a name that stay in one line.
+_LONG = 14
 
 
 def show_comparison(compared: ComparedModels) -> None:
@@ -39,10 +43,11 @@ def _table(compared: ComparedModels) -> Table:
         header_style="bold",
         box=SIMPLE_HEAD,
         pad_edge=False,
+        collapse_padding=True,
     )
     table.add_column("score", overflow="fold")
     for label in compared.labels:
-        table.add_column(escape(label), justify="right", overflow="fold")
+        table.add_column(escape("\n".join(_lines(label))), justify="right", no_wrap=True)
     for column in ("difference", "95 % interval", "p (Holm)", "n"):
         table.add_column(column, justify="right", no_wrap=True)
     for found, p_value in zip(compared.differences, compared.p_values, strict=True):
@@ -57,6 +62,12 @@ def _table(compared: ComparedModels) -> Table:
             str(difference.n),
         )
     return table
+
+
+def _lines(label: str) -> list[str]:
+    """A model's name, its weights in a line of their own: folded anywhere, it could not be read in a narrow window."""
+    name, *weights = re.split("(?=@)", label)
+    return [*(re.split("(?<=-)", name) if len(name) > _LONG else [name]), *weights]
 
 
 def _verdicts(compared: ComparedModels) -> list[str]:

@@ -52,11 +52,15 @@ def _lines(opening: str, moved: Sequence[Mover], group: Group | None) -> list[st
         more = f" and {len(others) - _NAMED} more" if len(others) > _NAMED else ""
         named = one_line(", ".join(others[:_NAMED])) + more
         hub = one_line(group.genes[0])
-        lines.append(f"among them {hub} with {named}: {group.change:+.3g} found of {group.pairs} pairs")
+        lines.append(f"among them {hub} with {named}: {group.change:+.3g} found of {_pairs(group.pairs)}")
     return lines
 
 
 def _mover(moved: Mover) -> str:
     if moved.pairs is None:
         return f"{one_line(moved.name)} ({moved.change:+.3f})"
-    return f"{one_line(moved.name)} ({moved.change:+.3g} found of {moved.pairs} pairs)"
+    return f"{one_line(moved.name)} ({moved.change:+.3g} found of {_pairs(moved.pairs)})"
+
+
+def _pairs(number: int) -> str:
+    return "1 pair" if number == 1 else f"{number} pairs"

@@ -1,8 +1,9 @@
-"""Figures for a paper, drawn from result files: values with intervals, recall by tail width, and what lies behind."""
+"""Figures for a paper: values with intervals, recall by tail width, what lies behind them, and where wells lie."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +43,24 @@ def draw_figures(results: Path, out: Path, kind: Format) -> list[Path]:
             path = out / f"{'.'.join(map(as_label, key))}{name}.{kind}"
             save(figure, path, kind)
             written.append(path)
+    for name, figure in _of_wells(results, found):
+        save(figure, out / f"{name}.{kind}", kind)
+        written.append(out / f"{name}.{kind}")
     return written
+
+
+def _of_wells(results: Path, found: list[tuple[Path, Result]]) -> Iterator[tuple[str, Figure]]:
+    """The wells of each screen before and after each normalization, where a run has kept them."""
+    from phenobench.figures.projection import projections
+    from phenobench.projections import projection_path, read_projection
+
+    cells = sorted({(one.screen.id, one.normalization.name, one.model.label) for _, one in found})
+    for (screen, normalization), group in groupby(cells, key=lambda cell: cell[:2]):
+        paths = {model: projection_path(results, screen, model, normalization) for _, _, model in group}
+        read = [(model, read_projection(path)) for model, path in paths.items()]
+        shown = [(model, projection) for model, projection in read if projection is not None]
+        if shown:
+            yield f"{screen}.projection.{normalization}", projections(shown, f"{screen}: wells, {normalization}")
 
 
 def _figures(key: tuple[str, str, str, str], group: list[tuple[Path, Result]]) -> Iterator[tuple[str, Figure]]:

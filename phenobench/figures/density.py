@@ -24,6 +24,7 @@ def densities(models: Sequence[tuple[str, Strip]], title: str) -> Figure:
             axis.stairs(_density(strip.others, edges), edges, color=CONTROL, fill=True, alpha=0.5)
         axis.stairs(_density(np.histogram(strip.dots, edges)[0], edges), edges, color=MODEL, linewidth=1.2)
         axis.set_title(f"{label} ({len(strip.dots)} pairs)", fontsize=8)
+        axis.set_xticks(np.linspace(*strip.about.axis, 5))
         axis.set_yticks([])
     return figure
 

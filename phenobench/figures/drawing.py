@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,8 +18,12 @@ FORMATS: tuple[Format, ...] = ("png", "svg", "pdf")
 # Okabe and Ito's colours keep apart for all kinds of colour vision.
 MODEL, CONTROL, CHANCE = "#0072B2", "#999999", "#D55E00"
 LINES = ("#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+# For those who cannot tell these apart either, and for print.
+MARKERS = ("o", "s", "^", "D", "v", "P")
 # Inches; a title needs as much.
 _LEAST_WIDTH = 5.0
+# Inches, of a letter of a title.
+_LETTER = 0.075
 
 
 def panels(n: int, columns: int, width: float, height: float, title: str) -> tuple[Figure, np.ndarray]:
@@ -28,7 +33,9 @@ def panels(n: int, columns: int, width: float, height: float, title: str) -> tup
 
     columns = min(n, columns)
     rows = -(-n // columns)
-    figure = Figure(figsize=(max(_LEAST_WIDTH, width * columns + 0.3), height * rows + 0.6), layout="constrained")
+    wide = max(_LEAST_WIDTH, width * columns + 0.3)
+    lines = [part for line in title.splitlines() for part in textwrap.wrap(line, int(wide / _LETTER))]
+    figure = Figure(figsize=(wide, height * rows + 0.3 + 0.15 * len(lines)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for axis in axes[n:]:
@@ -36,7 +43,7 @@ def panels(n: int, columns: int, width: float, height: float, title: str) -> tup
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
         axis.tick_params(labelsize=7)
-    figure.suptitle(title, fontsize=9, x=0.01, ha="left")
+    figure.suptitle("\n".join(lines), fontsize=9, x=0.01, ha="left")
     return figure, axes[:n]
 
 

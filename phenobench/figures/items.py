@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +24,7 @@ _METRICS: tuple[tuple[str, str, str, tuple[float, float]], ...] = (
 # Columns of items that figures show, whatever the scores are means of.
 SHOWN = ("average_precision", "consistency", "same_plate", "same_batch", "reciprocal_rank", "cosine", "hit")
 # A complex has at least three genes: two are a pair.
-_LEAST_GENES = 3
+LEAST_GENES = 3
 
 
 @dataclass(frozen=True)
@@ -174,17 +174,18 @@ def _groups_of_pairs(part: Part) -> tuple[list[str], sparse.csr_array, list[str]
     near = _membership(np.r_[one, other, itself], np.r_[other, one, itself], n, n)
     near.sum_duplicates()
     sets = [tuple(group.tolist()) for group in np.split(near.indices, near.indptr[1:-1])]
-    first = {own: row for row, own in reversed(list(enumerate(sets))) if len(own) >= _LEAST_GENES}
+    first = {own: row for row, own in reversed(list(enumerate(sets))) if len(own) >= LEAST_GENES}
     rows = sorted(first.values())
     inside = near[rows][:, one].multiply(near[rows][:, other]).tocsr()
     inside.data[:] = 1.0
-    labels = [_complex_name(names[row], [names[i] for i in sets[row] if i != row]) for row in rows]
+    labels = [complex_name(names[row], [names[i] for i in sets[row] if i != row]) for row in rows]
     return names, genes, labels, inside
 
 
-def _complex_name(gene: str, partners: list[str]) -> str:
-    shown = ", ".join([gene, *sorted(partners)[: _LEAST_GENES - 1]])
-    more = len(partners) + 1 - _LEAST_GENES
+def complex_name(gene: str, partners: Collection[str]) -> str:
+    """A gene and the first of its partners, with the number of the others."""
+    shown = ", ".join([gene, *sorted(partners)[: LEAST_GENES - 1]])
+    more = len(partners) + 1 - LEAST_GENES
     return f"{shown} + {more}" if more else shown
 
 

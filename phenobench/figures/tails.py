@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from phenobench.figures.drawing import CHANCE, CONTROL, LINES, panels
+from phenobench.figures.drawing import CHANCE, CONTROL, LINES, MARKERS, panels
 from phenobench.results import Result, ScoreInfo
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+# Percent between neighbours, so that their intervals do not cover each other.
+_STEP = 0.08
 
 
 def recall_by_tail(result: Result, subset: str) -> list[tuple[float, ScoreInfo]]:
@@ -33,7 +36,7 @@ def tail_widths(models: Sequence[Result], title: str) -> Figure | None:
     shown = [subset for subset in subsets if any(len(recall_by_tail(one, subset)) > 1 for one in models)]
     if not shown:
         return None
-    note = "recall against the width of each tail; orange: exact chance; grey: controls"
+    note = "recall against the width of each tail, models side by side at each; orange: exact chance; grey: controls"
     figure, axes = panels(len(shown), 3, 2.9, 2.4, f"{title}\n{note}")
     for axis, subset in zip(axes, shown, strict=True):
         _panel(axis, models, subset)
@@ -43,32 +46,41 @@ def tail_widths(models: Sequence[Result], title: str) -> Figure | None:
 
 
 def _panel(axis: Axes, models: Sequence[Result], subset: str) -> None:
-    line = 0
-    for one in models:
+    styles = _styles(models)
+    for place, (one, style) in enumerate(zip(models, styles, strict=True)):
         points = recall_by_tail(one, subset)
-        widths = [width for width, _ in points]
-        control = one.model.status == "control"
-        colour = CONTROL if control else LINES[line % len(LINES)]
-        style = "-" if line < len(LINES) or control else "--"
-        line += not control
+        widths = [width + _STEP * (place - (len(models) - 1) / 2) for width, _ in points]
         values = [score.value for _, score in points]
         below = [score.value - score.ci_low for _, score in points]
         above = [score.ci_high - score.value for _, score in points]
-        axis.errorbar(
-            widths,
-            values,
-            yerr=[below, above],
-            color=colour,
-            linestyle=style,
-            linewidth=1.2,
-            elinewidth=0.6,
-            marker="o",
-            markersize=3,
-            label=one.model.label,
-        )
-        if one is models[0]:
-            axis.plot([0, *widths], [0, *(score.chance for _, score in points)], color=CHANCE, linewidth=1.2, zorder=0)
+        bars = axis.errorbar(widths, values, yerr=[below, above], elinewidth=0.6, label=one.model.label)
+        bars.lines[0].set(**style)
+        for bar in bars.lines[2]:
+            bar.set_color(style["color"])
+    points = next(filter(None, (recall_by_tail(one, subset) for one in models)))
+    chance = [0, *(score.chance for _, score in points)]
+    axis.plot([0, *(width for width, _ in points)], chance, color=CHANCE, linestyle=":", linewidth=1.6, zorder=9)
     axis.set_title(subset, fontsize=8)
     axis.set_xlabel("width of each tail, %", fontsize=7)
     axis.set_ylim(0, 1.02)
     axis.set_xlim(left=0)
+
+
+def _styles(models: Sequence[Result]) -> list[dict[str, Any]]:
+    """Line and marker of each model: colours go round, then lines are dashed; controls are grey by their markers."""
+    styles: list[dict[str, Any]] = []
+    of_kind = {True: 0, False: 0}
+    for one in models:
+        control = one.model.status == "control"
+        number = of_kind[control]
+        of_kind[control] += 1
+        styles.append(
+            {
+                "color": CONTROL if control else LINES[number % len(LINES)],
+                "marker": MARKERS[number % len(MARKERS)] if control else "o",
+                "linestyle": "-" if control or number < len(LINES) else "--",
+                "linewidth": 0.8 if control else 1.2,
+                "markersize": 3,
+            }
+        )
+    return styles

@@ -10,15 +10,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from phenobench.cards import Cards, find
+from phenobench.cards import Cards, find, read_toml
 from phenobench.errors import InputError
 from phenobench.figures.items import SHOWN, Strip, strips_of
 from phenobench.item_values import Values, read_items, values_of
 from phenobench.leaderboard.groups import stand
 from phenobench.leaderboard.published import Paper, read_published
 from phenobench.results import Result, ScoreInfo, find_results, read_result
+
+if TYPE_CHECKING:
+    from phenobench.projections import Projection
 
 # Rows that are kept apart, in the order in which they are shown; only the first has models that compete.
 Section = Literal["models", "demonstration", "random", "control"]
@@ -150,10 +153,17 @@ class Column:
 
 @dataclass(frozen=True)
 class Board:
-    """All columns in a fixed order (screens, tasks, normalizations by name; scores as results list them)."""
+    """A whole leaderboard.
+
+    Attributes:
+        columns: in a fixed order (screens, tasks, normalizations by name; scores as results list them).
+        published: numbers that papers print.
+        projections: where wells lie, by the folder of the results as in ``Entry.path``, where that was asked for.
+    """
 
     columns: tuple[Column, ...]
     published: tuple[Paper, ...] = ()
+    projections: Mapping[str, Projection] = field(default_factory=dict)
 
 
 def collect(results: Path, *, drawn: bool = False) -> Board:
@@ -161,7 +171,7 @@ def collect(results: Path, *, drawn: bool = False) -> Board:
 
     Args:
         results: the folder.
-        drawn: entries come with what figures are drawn from, from the one reading of their items.
+        drawn: with what figures are drawn from: of the items, from their one reading, and of wells.
 
     Raises:
         InputError: no result, one that cannot be read, or two of one model for one column.
@@ -190,7 +200,16 @@ def collect(results: Path, *, drawn: bool = False) -> Board:
     ranked = map(_ranked, cells, cells.values())
     # Stable: within a table, columns stay in the order of the scores in the results.
     ordered = sorted(ranked, key=lambda column: (column.table, column.secondary))
-    return Board(_in_tables(ordered), read_published(results))
+    return Board(_in_tables(ordered), read_published(results), _projections(results, paths) if drawn else {})
+
+
+def _projections(results: Path, paths: Sequence[Path]) -> dict[str, Projection]:
+    """Where the wells lie, by the folders of the results that have it."""
+    from phenobench.projections import projection_path, read_projection
+
+    folders = dict.fromkeys(path.parent.relative_to(results) for path in paths)
+    read = {folder.as_posix(): read_projection(projection_path(results, *folder.parts)) for folder in folders}
+    return {folder: projection for folder, projection in read.items() if projection is not None}
 
 
 def _of_items(path: Path, result: Result, *, drawn: bool) -> tuple[dict[tuple[str, str], Values], tuple[Strip, ...]]:
@@ -242,9 +261,14 @@ def _leaks(result: Result, cards: Cards) -> bool:
         return training.overlap > 0
     if result.model.weights.kind not in ("official", "precomputed") or result.model.id not in cards.models:
         return False
-    screen = _plain(result.screen.id)
     known = [_plain(name) for name in cards.model(result.model.id).training_data]
-    return any(name in screen or screen in name for name in known if name)
+    called = [_plain(name) for name in (result.screen.id, *_part_of(result.screen.id, cards))]
+    return any(name in screen or screen in name for name in known if name for screen in called)
+
+
+def _part_of(screen: str, cards: Cards) -> tuple[str, ...]:
+    """The collections that a screen's card says its images are from: models are said to be trained on these."""
+    return tuple(read_toml(cards.screens[screen]).get("part_of", ())) if screen in cards.screens else ()
 
 
 def _plain(name: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, combinations
+from itertools import combinations
 from string import ascii_lowercase
 
 import numpy as np
@@ -108,15 +108,22 @@ def _letters(n: int, apart: set[tuple[int, int]]) -> list[str]:
         n: models, the best first.
         apart: pairs that can be told apart.
     """
-    groups = {frozenset(range(n))}
+    # A group is a number whose bits are its models.
+    groups = {(1 << n) - 1}
     for one, other in sorted(apart):
-        torn = {group for group in groups if one in group and other in group}
+        both = 1 << one | 1 << other
+        torn = {group for group in groups if group & both == both}
         groups -= torn
-        halves = {group - {model} for group in torn for model in (one, other)}
+        halves = {group & ~(1 << model) for group in torn for model in (one, other)}
         # A group inside another says nothing new; those that stayed whole are inside none.
-        groups |= {half for half in halves if not any(half < wider for wider in chain(groups, halves))}
-    letters = {group: _name(number) for number, group in enumerate(sorted(groups, key=sorted))}
-    return [" ".join(letter for group, letter in letters.items() if model in group) for model in range(n)]
+        wider = [*groups, *halves]
+        groups |= {half for half in halves if not any(half & ~group == 0 and half != group for group in wider)}
+    members = sorted([model for model in range(n) if group >> model & 1] for group in groups)
+    letters: list[list[str]] = [[] for _ in range(n)]
+    for number, models in enumerate(members):
+        for model in models:
+            letters[model].append(_name(number))
+    return [" ".join(own) for own in letters]
 
 
 def _name(number: int) -> str:

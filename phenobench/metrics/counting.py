@@ -71,7 +71,7 @@ class _Counting:
         self.height = self.width if self.mutual else max(1, _TILE**2 // self.width)
         # Where a candidate of ascending rows is among these.
         order = np.argsort(self.candidates, kind="stable")
-        self.overlap = None if rules.positives_differ else _overlap(group, order)
+        self.overlap = None if rules.positives_differ else overlap(group, order)
         self.greater, self.equal = np.zeros((2, len(self.pairs.query)), dtype=np.int64)
         self.negatives = np.full(len(self.rows), len(self.candidates))
         self.estimating = True
@@ -142,7 +142,7 @@ class _Counting:
         return found
 
 
-def _overlap(group: Group, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def overlap(group: Group, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Positives among the candidates, and the query itself: (query's number, ascending; place among the candidates)."""
     query = np.concatenate([group.pairs.query, np.arange(len(group.rows))])
     other = np.concatenate([group.pairs.other, group.rows])

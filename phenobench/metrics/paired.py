@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from phenobench.errors import InputError
 from phenobench.metrics.significance import TOLERANCE
@@ -60,9 +60,9 @@ def difference_of_means(first: np.ndarray, second: np.ndarray, seed: int) -> Dif
     n, value = len(change), float(change.mean())
     if n < 2:
         return Difference(value, float("-inf"), float("inf"), 1.0, n)
-    means = np.concatenate([change[drawn].mean(axis=1) for drawn in _resamples(seed, n)])
+    means = np.concatenate([counts.astype(np.float64) @ change / n for counts in _resample_counts(seed, n)])
     widening = np.sqrt(n / (n - 1))
-    tail = stats.norm.cdf(widening * stats.t.ppf((1 - LEVEL) / 2, n - 1))
+    tail = special.ndtr(widening * special.stdtrit(n - 1, (1 - LEVEL) / 2))
     low, high = np.quantile(means, [tail, 1 - tail])
     beyond = min((means <= TOLERANCE).sum(), (means >= -TOLERANCE).sum())
     return Difference(value, min(float(low), value), max(float(high), value), float(_p_value(np.asarray(beyond), n)), n)
@@ -86,15 +86,34 @@ def p_values_of_means(values: np.ndarray, pairs: np.ndarray, seed: int) -> np.nd
         return np.ones(len(pairs))
     # Centred: the means of resamples then differ from 0 by no more than rounding where models do not differ at all.
     centred = np.ascontiguousarray((values - values.mean(axis=0)).T, dtype=np.float64)
-    below, above = np.zeros(len(pairs), dtype=np.int64), np.zeros(len(pairs), dtype=np.int64)
+    # The better of each pair first: as a rule few resampled differences are then below 0, and the others need no count.
+    means = values.mean(axis=1)
+    ordered = np.where((means[pairs[:, 0]] >= means[pairs[:, 1]])[:, None], pairs, pairs[:, ::-1])
+    beyond = _not_above(centred, ordered, seed)
+    turned = 2 * beyond > _RESAMPLES
+    beyond[turned] = np.minimum(beyond[turned], _not_above(centred, ordered[turned, ::-1], seed))
+    return smaller_by_student(_p_value(beyond, n), values[pairs[:, 0]] - values[pairs[:, 1]])
+
+
+def _not_above(centred: np.ndarray, pairs: np.ndarray, seed: int) -> np.ndarray:
+    """In how many resamples the first of each pair is not above the second, integers (m,).
+
+    Args:
+        centred: float64, one row a perturbation and one column a model (n, k).
+        pairs: two columns each (m, 2).
+        seed: of the resamples.
+    """
+    n = len(centred)
+    found = np.zeros(len(pairs), dtype=np.int64)
+    if not len(pairs):
+        return found
     for counts in _resample_counts(seed, n):
         means = np.ascontiguousarray((counts.astype(np.float64) @ centred).T) / n
+        reached, which = means + TOLERANCE, np.empty(len(counts), dtype=bool)
         # One pair at a time stays in the processor's cache.
         for pair, (one, other) in enumerate(pairs.tolist()):
-            change = means[one] - means[other]
-            below[pair] += np.count_nonzero(change <= TOLERANCE)
-            above[pair] += np.count_nonzero(change >= -TOLERANCE)
-    return smaller_by_student(_p_value(np.minimum(below, above), n), values[pairs[:, 0]] - values[pairs[:, 1]])
+            found[pair] += np.count_nonzero(np.less_equal(means[one], reached[other], out=which))
+    return found
 
 
 def smaller_by_student(p_values: np.ndarray, changes: np.ndarray) -> np.ndarray:
@@ -118,14 +137,14 @@ def smaller_by_student(p_values: np.ndarray, changes: np.ndarray) -> np.ndarray:
         clear = smaller <= _p_value(np.zeros(1), n) * (1 + TOLERANCE)
         own = changes[clear]
         t = np.abs(own.sum(axis=1)) * np.sqrt((n - 1) / n / np.square(own).sum(axis=1))
-        smaller[clear] = np.minimum(smaller[clear], 2 * stats.t.sf(t, n - 1))
+        smaller[clear] = np.minimum(smaller[clear], 2 * special.stdtr(n - 1, -t))
     return smaller
 
 
 def _p_value(beyond: np.ndarray, n: int) -> np.ndarray:
     """From the number of resampled differences beyond 0, on the side where they are fewer."""
     share = (beyond + 1.0) / (_RESAMPLES + 1.0)
-    return np.minimum(1.0, 2 * stats.t.cdf(stats.norm.ppf(share) / np.sqrt(n / (n - 1)), n - 1))
+    return np.minimum(1.0, 2 * special.stdtr(n - 1, special.ndtri(share) / np.sqrt(n / (n - 1))))
 
 
 def _resamples(seed: int, n: int) -> Iterator[np.ndarray]:
@@ -177,8 +196,10 @@ def difference_of_pairs(first: np.ndarray, second: np.ndarray, pairs: np.ndarray
     residuals = change - value
     error = _error_of_pairs(residuals, _sums_by_gene(residuals, pairs), value)
     freedom = _freedom(pairs)
-    half = float(stats.t.ppf(0.5 + LEVEL / 2, freedom)) * error
-    return Difference(value, value - half, value + half, float(2 * stats.t.sf(abs(value) / error, freedom)), m)
+    half = float(special.stdtrit(freedom, 0.5 + LEVEL / 2)) * error
+    # Between shares no difference is larger than 1.
+    low, high = max(value - half, -1.0), min(value + half, 1.0)
+    return Difference(value, low, high, float(2 * special.stdtr(freedom, -abs(value) / error)), m)
 
 
 def p_values_of_pairs(values: np.ndarray, pairs: np.ndarray, genes: np.ndarray) -> np.ndarray:
@@ -201,7 +222,7 @@ def p_values_of_pairs(values: np.ndarray, pairs: np.ndarray, genes: np.ndarray) 
             value = float(means[one] - means[other])
             error = _error_of_pairs(residuals[one] - residuals[other], sums[one] - sums[other], value)
             statistics[number] = abs(value) / error
-    return np.asarray(2 * stats.t.sf(statistics, _freedom(genes)))
+    return np.asarray(2 * special.stdtr(_freedom(genes), -statistics))
 
 
 def _sums_by_gene(residuals: np.ndarray, pairs: np.ndarray) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Literal
 
@@ -23,6 +24,10 @@ SIMILARITIES = ("cosine", "abs_cosine")
 
 # Positive pairs held at a time.
 _MOST_PAIRS = 2**21
+# With fewer pairs the CPU is done in about the time that torch and a GPU take to be ready.
+_WORTH_A_GPU = 2**32
+
+_Counter = Callable[[Sequence[Group]], list[Counts]]
 
 
 def average_precision(
@@ -35,6 +40,7 @@ def average_precision(
     neg_diffby: Rule,
     ties: Ties = "expected",
     similarity: Similarity = "cosine",
+    device: str = "cpu",
 ) -> pd.DataFrame:
     """Average precision of each row as a query, ranking its positives among its negatives by cosine.
 
@@ -57,6 +63,8 @@ def average_precision(
         neg_diffby: columns in which negatives differ.
         ties: how tied candidates are ordered.
         similarity: "abs_cosine" takes opposite profiles for as alike as equal ones.
+        device: where negatives are counted, "cuda" or "cuda:1" for a GPU; the scores are the same to the last bit.
+            "auto" takes a GPU for billions of pairs, if there is one; "mps", which has no float64, is the CPU here.
 
     In "any" of ``pos_sameby`` a multi-label column makes no queries of its labels: one shared label is agreement.
 
@@ -67,7 +75,8 @@ def average_precision(
         for a row without positives or without negatives.
 
     Raises:
-        InputError: an unknown column, tie rule or similarity, or features that do not fit the metadata.
+        InputError: an unknown column, tie rule or similarity, features that do not fit the metadata, or a device
+            that is not here.
     """
     if ties not in TIES:
         raise unknown("tie rule", ties, TIES)
@@ -77,6 +86,7 @@ def average_precision(
         raise InputError(f"{len(features)} rows of features for {len(metadata)} rows of metadata; give one each")
     rules = pair_rules(metadata, pos_sameby, pos_diffby, neg_sameby, neg_diffby)
     cosines = Cosines.of(features, absolute=similarity == "abs_cosine")
+    count = _counter(cosines, rules, device)
     query, label = rules.queries()
     n_positive = np.zeros(len(query), dtype=np.int64)
     n_negative = np.zeros(len(query), dtype=np.int64)
@@ -84,7 +94,7 @@ def average_precision(
     numbers = harmonic(len(metadata))
     for some in _shares(rules, query):
         pairs = positives(cosines, rules, query[some], None if label is None else label[some])
-        counts = _counts(cosines, rules, query[some], pairs)
+        counts = _counts(count, rules, query[some], pairs)
         n_positive[some] = np.diff(pairs.start)
         n_negative[some] = counts.negatives
         precision[some] = _precision(pairs, counts, ties, numbers)
@@ -110,7 +120,23 @@ def _shares(rules: PairRules, query: np.ndarray) -> Iterator[np.ndarray]:
     return (part for part in np.split(order, np.flatnonzero(np.diff(share)) + 1) if len(part))
 
 
-def _counts(cosines: Cosines, rules: PairRules, rows: np.ndarray, pairs: Positives) -> Counts:
+def _counter(cosines: Cosines, rules: PairRules, device: str) -> _Counter:
+    """What counts negatives, on the CPU or a GPU; torch is loaded only where it may be a GPU."""
+    if device != "cpu" and (device != "auto" or _n_pairs(rules) >= _WORTH_A_GPU):
+        from phenobench.metrics.device_counting import DeviceCounting, gpu
+
+        found = gpu(device)
+        if found is not None:
+            return DeviceCounting(cosines, rules, found).count
+    return partial(count_negatives, cosines, rules)
+
+
+def _n_pairs(rules: PairRules) -> int:
+    _, size = np.unique(rules.negative_codes, return_counts=True)
+    return int(np.square(size).sum())
+
+
+def _counts(count: _Counter, rules: PairRules, rows: np.ndarray, pairs: Positives) -> Counts:
     """Negatives of queries that are in order of their candidates."""
     codes = rules.negative_codes[rows]
     bounds = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(rows)]
@@ -120,7 +146,7 @@ def _counts(cosines: Cosines, rules: PairRules, rows: np.ndarray, pairs: Positiv
     for first, last in pairwise(bounds):
         here = slice(*np.searchsorted(of_code, [codes[first], codes[first] + 1]).tolist())
         groups.append(Group(rows[first:last], pairs.of(first, last), members[here]))
-    found = count_negatives(cosines, rules, groups)
+    found = count(groups)
     return Counts(
         np.concatenate([part.greater for part in found]),
         np.concatenate([part.equal for part in found]),

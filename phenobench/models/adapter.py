@@ -32,6 +32,8 @@ class ImageAdapter(ABC):
         crop: side of the square it looks at; larger fields are tiled, None takes a whole field.
         sixteen_bit: how 16-bit images come to the 0-255 scale; None where it takes them as they are.
         precision: what it computes in; part of what a result says of the model.
+        cores: of this machine that it keeps busy; the others decode images meanwhile.
+        batch_bytes: of images that it is given at a time; activations of the networks here are of the same order.
         sites_sha256: what fixes the features of sites, where these are worth keeping besides the wells'.
         weights_kind: "official", "trained", "demo" or "random".
         weights_sha256: what fixes its arithmetic: the hash of its weights, or of its definition.
@@ -44,6 +46,8 @@ class ImageAdapter(ABC):
     crop: int | None = None
     sixteen_bit: SixteenBit | None = None
     precision: str = "float32"
+    cores: int = 1
+    batch_bytes: int = 16 << 20
     sites_sha256: str = ""
     weights_kind: WeightsKind = "official"
     weights_sha256: str = ""

@@ -24,6 +24,7 @@ from torch.nn import functional
 from phenobench.cards import ModelCard, validate
 from phenobench.errors import InputError
 from phenobench.files import sha256_of
+from phenobench.models.attention import attention
 from phenobench.models.networks import VIT_SMALL, PatchEmbedding, VitShape, patchify
 from phenobench.models.torch_adapter import TorchAdapter, single_file
 from phenobench.models.weights import assemble, checked, random_state, read_tensors, skeleton, write_tensors
@@ -150,7 +151,7 @@ class _ParallelBlock(nn.Module):
         projected = functional.linear(self.in_norm(tokens), self.in_proj.weight, bias)
         hidden, q, k, v = torch.split(projected, [self._shape.hidden, width, width, width], dim=-1)
         q, k, v = (split_heads(part, heads) for part in (q, k, v))
-        mixed = functional.scaled_dot_product_attention(self.q_norm(q), self.k_norm(k), v)
+        mixed = attention(self.q_norm(q), self.k_norm(k), v)
         attended = self.attn_out_proj(mixed.transpose(1, 2).flatten(2))
         changed: torch.Tensor = tokens + self.ls["gamma"] * (attended + self.mlp_out_proj(functional.gelu(hidden)))
         return changed

@@ -18,11 +18,19 @@ from phenobench.texts import Texts
 
 @dataclass(frozen=True, eq=False)
 class SiteImage:
-    """One field of view: ``pixels`` (c, h, w) uint8 or uint16 of a site of the well in row ``row`` of the wells."""
+    """One field of view of the well in row ``row`` of the wells.
+
+    Attributes:
+        row: the well.
+        site: the field's name within its well.
+        pixels: (c, h, w) uint8 or uint16; empty, (c, 0, 0), where the field is damaged.
+        damage: why the field's images cannot be used, one sentence that names the file; None where they can.
+    """
 
     row: int
     site: str
     pixels: np.ndarray
+    damage: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +50,7 @@ class Screen:
         model: the id of the model whose embeddings the screen brings.
         embeddings: those embeddings, rows as in ``wells``.
         dropped: wells that were left out, by reason.
-        left_out: those wells, where the screen can name them: source, plate, well and ``reason``.
+        left_out: those wells as far as they can be named: source, plate, well and ``reason`` (see ``left_out.py``).
         notes: what a reader of scores should know.
     """
 
@@ -71,7 +79,8 @@ def load_screen(
         id: as ``phenobench list screens`` shows it, or a folder of one's own images.
         root: a folder that holds the screen's files, in place of a download.
         cards: a folder of cards that goes before the others.
-        reading: roles, controls and exclusions of a folder of one's own images; exclusions of a gallery's screen.
+        reading: roles, controls and exclusions of a folder of one's own images; exclusions are added to those of
+            a screen of the gallery, of RxRx3-core (whose roles it may change, too) and of published profiles.
 
     Raises:
         InputError: the screen is unknown (did you mean), or its files cannot be had.
@@ -99,10 +108,10 @@ def load_screen(
     if kind in ("rxrx3-core", "rxrx3-core-embeddings"):
         from phenobench.screens.rxrx3_core import load_rxrx3_core
 
-        return load_rxrx3_core(known[id], Path(root) if root is not None else None, cards)
+        return load_rxrx3_core(known[id], Path(root) if root is not None else None, cards, reading)
     from phenobench.screens.catalogue import load_profiles_screen
 
-    return load_profiles_screen(known[id], Path(root) if root is not None else None)
+    return load_profiles_screen(known[id], Path(root) if root is not None else None, reading)
 
 
 def screen_of(profiles: Profiles, id: str, *, revision: str = "", licence: str = "given by path", model: str) -> Screen:
@@ -128,7 +137,15 @@ def screen_of(profiles: Profiles, id: str, *, revision: str = "", licence: str =
     wells = wells.reset_index(drop=True)
     embeddings = Profiles(wells, profiles.features[order], profiles.feature_names, profiles.steps)
     return Screen(
-        id, revision, licence, wells, model=model, embeddings=embeddings, dropped=profiles.dropped, notes=profiles.notes
+        id,
+        revision,
+        licence,
+        wells,
+        model=model,
+        embeddings=embeddings,
+        dropped=profiles.dropped,
+        left_out=profiles.left_out,
+        notes=profiles.notes,
     )
 
 

@@ -73,6 +73,7 @@ class ScreenCard(_Card):
         source: the address of the repository.
         citation: what to cite, where the source names it.
         model: the id of the model whose embeddings these profiles are.
+        part_of: the collections that its images are from, by the names that model cards say they were trained on.
         note: what a reader of the scores should know.
         files: what to fetch.
         roles: role -> column.
@@ -91,6 +92,7 @@ class ScreenCard(_Card):
     licence: str
     source: Annotated[str, Field(pattern=r"^https://")]
     citation: str | None = None
+    part_of: tuple[str, ...] = ()
     model: str
     note: str | None = None
     files: Annotated[tuple[ScreenFile, ...], Field(min_length=1)]
@@ -103,8 +105,8 @@ class ScreenCard(_Card):
     derive: Mapping[str, Derived] = Field(default_factory=dict)
 
 
-def load_profiles_screen(path: Path, root: Path | None) -> Screen:
-    """The screen of a card, read from its files (see ``fetch``).
+def load_profiles_screen(path: Path, root: Path | None, asked: Reading | None = None) -> Screen:
+    """The screen of a card, read from its files (see ``fetch``); exclusions that are asked for are added to the card's.
 
     Raises:
         InputError: the card is malformed, or its files cannot be had or read.
@@ -114,7 +116,7 @@ def load_profiles_screen(path: Path, root: Path | None) -> Screen:
         columns=card.roles,
         prefixes=card.metadata_prefixes,
         negcon=card.negcon,
-        exclude=card.exclude,
+        exclude=(*card.exclude, *(asked.exclude if asked else ())),
         label=card.label,
         nan=card.nan,
         derive={name: (rule.column, rule.pattern) for name, rule in card.derive.items()},

@@ -12,8 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from phenobench.downloads import fetch_file
 from phenobench.errors import InputError
 from phenobench.files import atomic, cache_dir, sha256_of
 from phenobench.images import read_image
+from phenobench.left_out import NO_IMAGES, NO_METADATA, counted, joined, labelled, left_out
 from phenobench.profiles import ROLES
 from phenobench.reading import Reading, read_wells
 from phenobench.s3 import Bucket, Mirror, S3Object
@@ -33,13 +34,12 @@ from phenobench.screens import Screen, SiteImage
 from phenobench.screens.gallery_card import GalleryCard, Table
 from phenobench.screens.gallery_index import Place, PlateImages, index_plate, read_index
 from phenobench.screens.gallery_wells import BATCH, PLATE, SOURCE, WELL, wells_of
+from phenobench.screens.illumination import corrected, holding
+from phenobench.screens.sites import site_of
 
 _log = logging.getLogger("phenobench")
 # A source and the plate's barcode.
 _Plate = tuple[str, str]
-_LEFT_OUT = [SOURCE, PLATE, WELL, "reason"]
-_UNLABELLED, _EMPTY = "no perturbation label", "marked empty"
-_NO_IMAGES, _NO_METADATA = "metadata without images", "images without metadata"
 
 
 def load_gallery(path: Path, root: Path | None = None, reading: Reading | None = None) -> Screen:
@@ -56,10 +56,10 @@ def load_gallery(path: Path, root: Path | None = None, reading: Reading | None =
     """
     card = load(path, GalleryCard)
     gallery = _Gallery(card, root or cache_dir() / "screens" / card.id)
-    wells, left_out, places = gallery.wells(reading.exclude if reading else ())
+    wells, lost, places = gallery.wells(reading.exclude if reading else ())
     plates = {plate: gallery.plate(places[plate]) for plate in dict.fromkeys(_plates(wells))}
-    wells, without = _with_images(wells, pd.concat([wells, left_out]), plates)
-    left_out = pd.concat([left_out, without])[_LEFT_OUT].sort_values(_LEFT_OUT, ignore_index=True)
+    wells, without = _with_images(wells, pd.concat([wells, lost]), plates)
+    lost = joined([lost, without])
     _require_controls(card, wells)
     return Screen(
         id=card.id,
@@ -69,8 +69,8 @@ def load_gallery(path: Path, root: Path | None = None, reading: Reading | None =
         channels=tuple(card.channels),
         images=lambda rows: gallery.images(rows, plates),
         images_sha256=_content(card, wells, plates),
-        dropped=dict(sorted(Counter(left_out["reason"]).items())),
-        left_out=left_out,
+        dropped=counted(lost),
+        left_out=lost,
         notes=(*_notes(card, plates), *filter(None, [card.note])),
     )
 
@@ -102,6 +102,7 @@ class _Gallery:
         self.folder = folder
         self.bucket = Bucket(card.bucket, card.region)
         self.mirror = Mirror(self.bucket, folder)
+        self.function = holding()
 
     def wells(self, exclude: tuple[str, ...]) -> tuple[pd.DataFrame, pd.DataFrame, dict[_Plate, Place]]:
         """Wells that can be scored, sorted; those left out, with the reason; and where plates are."""
@@ -116,18 +117,12 @@ class _Gallery:
             for condition in of_kind
             if kind == "negcon" or _occurs(condition, table)
         )
-        wells, row, _ = read_wells(table, where, Reading(columns=card.roles, label=labels, exclude=conditions))
-        reason = pd.Series("", index=table.index)
-        for condition in conditions:
-            _, kept, _ = read_wells(table, where, Reading(exclude=(condition,)))
-            reason[(kept < 0) & (reason == "")] = f"excluded {condition}"
-        left_out = table.assign(reason=reason)[row < 0]
-        empty = wells[ROLES["pert_type"]] == "empty"
-        unlabelled = wells[ROLES["perturbation"]].isna() & ~empty & (wells[ROLES["pert_type"]] != "negcon")
-        marked = wells.assign(reason=np.where(empty, _EMPTY, _UNLABELLED))[empty | unlabelled]
+        wells, row, why = read_wells(table, where, Reading(columns=card.roles, label=labels, exclude=conditions))
+        wells, marked = labelled(wells)
+        lost = joined([left_out(table[row < 0], why[row < 0]), marked])
         # The folder of a plate's batch, whatever column has the role of the batch.
         places = dict(zip(_plates(table), map(Place, table[SOURCE], table[BATCH], table[PLATE]), strict=True))
-        return wells[~(empty | unlabelled)], pd.concat([left_out, marked]), places
+        return wells, lost, places
 
     def plate(self, place: Place) -> PlateImages:
         """What images a plate has: from its index, which is made at its first use."""
@@ -152,33 +147,17 @@ class _Gallery:
             images = plates[plate]
             needed = [(row, well) for _, well, row in of_plate]
             self.fetch(images.place, images.objects(well for _, well in needed))
-            functions = [self._illumination(one) for one in images.illumination]
+            functions = [self.function(self.mirror.path(one.key)) for one in images.illumination]
             for row, well in needed:
                 for site, files in images.sites[well]:
-                    yield SiteImage(row, site, self._stack(files, functions))
+                    yield self._field(row, site, files, functions)
 
-    def _stack(self, files: tuple[S3Object, ...], functions: list[np.ndarray]) -> np.ndarray:
+    def _field(self, row: int, site: str, files: tuple[S3Object, ...], functions: list[np.ndarray]) -> SiteImage:
         paths = [self.mirror.path(one.key) for one in files]
-        loaded = [read_image(path) for path in paths]
-        for path, image in zip(paths, loaded, strict=True):
-            if (image.shape, image.dtype) != (loaded[0].shape, loaded[0].dtype):
-                raise InputError(
-                    f"{path} is {image.shape} {image.dtype} and {paths[0].name} of the same site {loaded[0].shape} "
-                    f"{loaded[0].dtype}; leave its well out with exclude in the card"
-                )
-        if functions:
-            loaded = [_corrected(*three) for three in zip(loaded, functions, paths, strict=True)]
-        return np.stack(loaded)
-
-    def _illumination(self, function: S3Object) -> np.ndarray:
-        path = self.mirror.path(function.key)
-        try:
-            values: np.ndarray = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise InputError(f"{path} is no illumination function that can be read ({error})") from error
-        if values.dtype.kind != "f" or not (np.isfinite(values) & (values > 0)).all():
-            raise InputError(f"{path} is no illumination function: it needs positive numbers; set illumination = false")
-        return values
+        field = site_of(row, site, paths, map(read_image, paths))
+        if field.damage or not functions:
+            return field
+        return replace(field, pixels=np.stack([*map(corrected, field.pixels, functions, paths)]))
 
     def _table(self, table: Table) -> Path:
         if table.url:
@@ -213,15 +192,6 @@ def _held(path: Path, name: str, make: Callable[[], bytes], sha256: str | None =
     return path
 
 
-def _corrected(image: np.ndarray, function: np.ndarray, path: Path) -> np.ndarray:
-    """An image divided by its illumination function, rounded, in the image's own type."""
-    if function.shape != image.shape:
-        raise InputError(
-            f"{path} is {image.shape} and its illumination function {function.shape}; set illumination = false"
-        )
-    return np.clip(np.rint(image / function), 0, np.iinfo(image.dtype).max).astype(image.dtype)
-
-
 def _plates(wells: pd.DataFrame) -> list[_Plate]:
     """The plate of each well; sources may name theirs alike."""
     return list(zip(wells[SOURCE], wells[PLATE], strict=True))
@@ -239,13 +209,11 @@ def _with_images(
     )
     spoken = set(zip(_plates(known), known[WELL], strict=True))
     strays = [
-        (*plate, well, _NO_METADATA)
-        for plate, images in plates.items()
-        for well in images.sites
-        if (plate, well) not in spoken
+        (*plate, well) for plate, images in plates.items() for well in images.sites if (plate, well) not in spoken
     ]
-    without = wells[~there].assign(reason=_NO_IMAGES)
-    return wells[there].reset_index(drop=True), pd.concat([without, pd.DataFrame(strays, columns=_LEFT_OUT)])
+    without = left_out(wells[~there], NO_IMAGES)
+    stray = left_out(pd.DataFrame(strays, columns=[SOURCE, PLATE, WELL]), NO_METADATA)
+    return wells[there].reset_index(drop=True), joined([without, stray])
 
 
 def _require_controls(card: GalleryCard, wells: pd.DataFrame) -> None:

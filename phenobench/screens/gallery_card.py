@@ -23,7 +23,8 @@ class Batch(_Card):
     Attributes:
         source: the folder of who made them, below the project's.
         name: the batch's folder.
-        plates: their barcodes; none given are all of the batch's ``barcode_platemap.csv``.
+        plates: their barcodes; none given are all that the card's table of plates or, without one, the batch's
+            ``barcode_platemap.csv`` has.
     """
 
     source: _Folder
@@ -99,6 +100,7 @@ class GalleryCard(_Card):
         licence: as the source states it.
         source: where to read about the screen.
         citation: what to cite.
+        part_of: the collections that its images are from, by the names that model cards say they were trained on.
         note: what a reader of the scores should know.
         bucket: the bucket on S3, read without credentials.
         region: the bucket's.
@@ -107,7 +109,8 @@ class GalleryCard(_Card):
         images: how files of images are found.
         channels: channel -> what files or columns call it; the first name that is there is taken.
         illumination: divide images by the illumination functions of their plate.
-        wells: the columns of the wells' table if that is no platemap: ``plate`` and ``well``, with its place.
+        wells: the wells' table if that is no platemap, such as JUMP's ``well.csv.gz``.
+        plates: a table of plates with their sources and batches, such as JUMP's ``plate.csv.gz``.
         tables: joined to the wells, in order; a column that is there already is only filled where empty.
         roles: role -> column; ``A,B`` joins two.
         controls: type -> ``Column=Value`` conditions; an empty value names wells without one.
@@ -120,6 +123,7 @@ class GalleryCard(_Card):
     licence: str
     source: Annotated[str, Field(pattern=r"^https://")]
     citation: str | None = None
+    part_of: tuple[str, ...] = ()
     note: str | None = None
     bucket: str
     region: str
@@ -129,6 +133,7 @@ class GalleryCard(_Card):
     channels: Annotated[Mapping[str, Annotated[tuple[str, ...], Field(min_length=1)]], Field(min_length=1)]
     illumination: bool = False
     wells: Table | None = None
+    plates: Table | None = None
     tables: tuple[Table, ...] = ()
     roles: Mapping[str, str]
     controls: Mapping[Literal["negcon", "poscon", "empty"], tuple[str, ...]]
@@ -144,6 +149,9 @@ class GalleryCard(_Card):
 
     @model_validator(mode="after")
     def _plates_are_named(self) -> Self:
-        if self.wells is not None and not all(batch.plates for batch in self.batches):
-            raise ValueError("batches need plates where the wells are no platemaps")
+        named = all(batch.plates for batch in self.batches)
+        if self.wells is not None and self.plates is None and not named:
+            raise ValueError("batches need plates, or the card a table of plates, where the wells are no platemaps")
+        if self.plates is not None and self.wells is None:
+            raise ValueError("a table of plates goes with a table of wells; platemaps have their own")
         return self

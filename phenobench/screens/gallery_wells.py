@@ -90,18 +90,39 @@ def _platemap(path: Path) -> pd.DataFrame:
 
 def _listed(card: GalleryCard, spec: Table, read_table: ReadTable) -> pd.DataFrame:
     """Wells of a table that has all of them, such as JUMP's ``well.csv.gz``."""
+    plates = pd.DataFrame(
+        [_of_plate(batch, plate) for batch in _with_plates(card, read_table) for plate in batch.plates]
+    )
     path = read_table(spec)
     table = read_text_table(path)
     require_columns(table, list(spec.on.values()), path)
     table = _canonical(table.rename(columns={theirs: ours for ours, theirs in spec.on.items()}))
     require_columns(table, [PLATE, WELL], path)
-    plates = pd.DataFrame([_of_plate(batch, plate) for batch in card.batches for plate in batch.plates])
     keys = [name for name in spec.on if name in plates]
     wells = plates.merge(table.drop(columns=[name for name in plates if name in table and name not in keys]), on=keys)
     absent = sorted(set(plates[PLATE]) - set(wells[PLATE]))
     if absent:
         raise InputError(f"{path} has no plate {absent[0]}; mend batches of {card.id}")
     return _with_text(wells)
+
+
+def _with_plates(card: GalleryCard, read_table: ReadTable) -> list[Batch]:
+    """The batches of a card, each with its plates."""
+    if card.plates is None:
+        return list(card.batches)
+    path = read_table(card.plates)
+    table = read_text_table(path)
+    require_columns(table, list(card.plates.on.values()), path)
+    table = table.rename(columns={theirs: ours for ours, theirs in card.plates.on.items()})
+    require_columns(table, [SOURCE, BATCH, PLATE], path)
+    known = {key: of_batch.tolist() for key, of_batch in table.groupby([SOURCE, BATCH])[PLATE]}
+    found = []
+    for batch in card.batches:
+        plates = batch.plates or tuple(known.get((batch.source, batch.name), ()))
+        if not plates:
+            raise InputError(f"{path} has no plate of batch {batch.name} of {batch.source}; mend batches of {card.id}")
+        found.append(batch.model_copy(update={"plates": plates}))
+    return found
 
 
 def _of_plate(batch: Batch, plate: str) -> dict[str, str]:

@@ -20,6 +20,7 @@ class PairedCard(BaseModel):
     Attributes:
         licence: of the data of both.
         source: where both are from.
+        part_of: the collections that its images are from, by the names that model cards say they were trained on.
         images: the screen that is scored; a perturbation has one name in both.
         texts: the screen that brings the other modality.
         note: what a reader of the scores should know.
@@ -32,6 +33,7 @@ class PairedCard(BaseModel):
     kind: Literal["paired"]
     licence: str
     source: str
+    part_of: tuple[str, ...] = ()
     images: str
     texts: str
     note: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,14 @@ from phenobench.montage import montage
 from phenobench.profiles import Profiles
 from phenobench.screens import Screen
 
+_log = logging.getLogger("phenobench")
+
 
 def preview(screen: Screen, out: Path) -> None:
-    """Draw one field of a control and one of a treated well of each plate, by channel.
+    """Draw one field of a control and one of a treated well of each plate, by channel; a damaged one is passed over.
 
     Raises:
-        InputError: the screen has no images, one cannot be read, or ``out`` cannot be written.
+        InputError: the screen has no images, none can be used, or ``out`` cannot be written.
     """
     if screen.images is None:
         raise InputError(f"the screen {screen.id} has no images to look at; name another")
@@ -26,6 +29,11 @@ def preview(screen: Screen, out: Path) -> None:
     for code, name in enumerate(names):
         chosen = [np.flatnonzero((codes == code) & kind)[:1] for kind in (wells.negative_controls, wells.treated)]
         rows = screen.wells.iloc[np.concatenate(chosen)]
-        first = {image.row: image.pixels for image in reversed(list(screen.images(rows)))}
+        first: dict[int, np.ndarray] = {}
+        for image in screen.images(rows):
+            if image.damage:
+                _log.warning("%s: a field is left out: %s", name, image.damage)
+            else:
+                first.setdefault(image.row, image.pixels)
         fields[name.removeprefix("plate ")] = [first[row] for row in rows.index if row in first]
     montage(fields, screen.channels, out)

@@ -5,9 +5,7 @@ Kraus et al. 2025 (arXiv 2503.20158). What the data set is (addresses, columns, 
 
 from __future__ import annotations
 
-import logging
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from string import Formatter
@@ -18,9 +16,12 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from phenobench.cards import DataFile, find, load, read_toml
+from phenobench.descriptions import Description
 from phenobench.errors import InputError
 from phenobench.files import sha256_of
 from phenobench.hub import data_is_here, fetch_data
+from phenobench.images import DamagedImageError
+from phenobench.left_out import NO_IMAGES, NO_METADATA, counted, joined, left_out
 from phenobench.lock import known
 from phenobench.profiles import ROLES, Profiles
 from phenobench.provenance import text_sha256
@@ -28,15 +29,14 @@ from phenobench.reading import Reading, read_wells
 from phenobench.screens import Screen, SiteImage, screen_of
 from phenobench.screens.catalogue import Derived
 from phenobench.screens.shards import Layout, find_images
+from phenobench.screens.sites import site_of
 from phenobench.tables import read_table
-
-_log = logging.getLogger("phenobench")
+from phenobench.texts import Texts, from_descriptions
 
 # Wells whose encoded images are held at a time: about 20 MB.
 _WELLS_AT_ONCE = 256
 # The data set has one field of each well.
 _SITE = "1"
-_LEFT_OUT = [ROLES["plate"], ROLES["well"], "reason"]
 
 
 class _Card(BaseModel):
@@ -48,6 +48,16 @@ class _Card(BaseModel):
     source: Annotated[str, Field(pattern=r"^https://")]
     citation: str | None = None
     note: str | None = None
+
+
+class TextColumns(BaseModel):
+    """Metadata columns of what a model may be told of a perturbation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    smiles: str
+    cell_type: str
 
 
 class ImagesCard(_Card):
@@ -65,6 +75,7 @@ class ImagesCard(_Card):
         negcon: ``Column=Value`` conditions of the negative controls.
         exclude: ``Column=Value`` conditions of wells to leave out.
         channels: their names, in the order of the numbers in keys.
+        texts: where descriptions of perturbations come from.
         shards: the files of images.
     """
 
@@ -80,6 +91,7 @@ class ImagesCard(_Card):
     negcon: tuple[str, ...]
     exclude: tuple[str, ...]
     channels: tuple[str, ...]
+    texts: TextColumns
     shards: Layout
 
 
@@ -115,7 +127,7 @@ class _Wells:
         rows: the row of the table of each, int64 (n,).
         ids: the well of each row of the table.
         keys: the same as keys of images name it.
-        left_out: plate, well and ``reason`` of the others.
+        left_out: the others, with the reason.
     """
 
     wells: pd.DataFrame
@@ -125,16 +137,18 @@ class _Wells:
     left_out: pd.DataFrame
 
 
-def load_rxrx3_core(path: Path, root: Path | None, cards: Path | None) -> Screen:
+def load_rxrx3_core(path: Path, root: Path | None, cards: Path | None, reading: Reading | None = None) -> Screen:
     """The screen of a card of this data set, from files that have been fetched or, with ``root``, from that folder.
+
+    Exclusions of ``reading`` are added to the card's, and its columns go before the card's roles.
 
     Raises:
         InputError: the card is malformed, or files are absent, damaged or not of the data set's layout.
     """
     if read_toml(path)["kind"] == "rxrx3-core":
-        return _with_images(load(path, ImagesCard), root)
+        return _with_images(load(path, ImagesCard), root, reading)
     card = load(path, EmbeddingsCard)
-    return _with_embeddings(card, load(find(cards).screens[card.of], ImagesCard), root)
+    return _with_embeddings(card, load(find(cards).screens[card.of], ImagesCard), root, reading)
 
 
 def fetch(path: Path, accepted: Collection[str], cards: Path | None) -> list[Path]:
@@ -192,9 +206,9 @@ def _given(card: ImagesCard, id: str, names: Sequence[str], root: Path | None) -
     return _Source([path for path in here if path is not None], files[0].revision)
 
 
-def _with_images(card: ImagesCard, root: Path | None) -> Screen:
+def _with_images(card: ImagesCard, root: Path | None, reading: Reading | None) -> Screen:
     source = _given(card, card.id, [card.metadata, *card.shards.files], root)
-    found = _read_wells(card, source.paths[0])
+    found = _read_wells(card, source.paths[0], reading)
     shards = find_images(source.paths[1:], card.shards, found.keys, card.channels)
     rows = shards.rows[found.rows]
     imaged = (rows >= 0).all(axis=1)
@@ -209,12 +223,18 @@ def _with_images(card: ImagesCard, root: Path | None) -> Screen:
             some = numbers[start : start + _WELLS_AT_ONCE]
             encoded = shards.read(rows[some].ravel())
             for well in some:
-                pixels = _decoded([encoded[row] for row in rows[well].tolist()], names[well])
-                if pixels is not None:
-                    yield SiteImage(well, _SITE, pixels)
+                of_well = [encoded[row] for row in rows[well].tolist()]
+                called = [f"{channel} of {names[well]}" for channel in card.channels]
+                yield site_of(well, _SITE, called, map(_decoded, of_well, called))
 
-    strays = [(*name.rpartition("/")[::2], "images without metadata") for name in shards.strangers]
-    left_out = _left_out(found, ~imaged, "metadata without images", strays)
+    strays = _strays(shards.strangers, "/")
+    lost = joined(
+        [
+            found.left_out,
+            left_out(found.wells[~imaged], NO_IMAGES),
+            left_out(strays, NO_METADATA),
+        ]
+    )
     return Screen(
         id=card.id,
         revision=source.revision,
@@ -222,16 +242,17 @@ def _with_images(card: ImagesCard, root: Path | None) -> Screen:
         wells=wells,
         channels=card.channels,
         images=images,
+        texts=_texts(card, wells),
         images_sha256=text_sha256(*card.channels, *map(_content_sha256, source.paths[1:])),
-        dropped=_counted(left_out),
-        left_out=left_out,
+        dropped=counted(lost),
+        left_out=lost,
         notes=(card.note,) if card.note else (),
     )
 
 
-def _with_embeddings(card: EmbeddingsCard, base: ImagesCard, root: Path | None) -> Screen:
+def _with_embeddings(card: EmbeddingsCard, base: ImagesCard, root: Path | None, reading: Reading | None) -> Screen:
     source = _given(base, card.id, [base.metadata, card.file], root)
-    found = _read_wells(base, source.paths[0])
+    found = _read_wells(base, source.paths[0], reading)
     table = read_table(source.paths[1], ("Metadata_",), frozenset([base.well_id]))
     if base.well_id not in table.metadata:
         raise InputError(f"{source.paths[1]} has no column '{base.well_id}'; give the file of {card.source}")
@@ -244,15 +265,26 @@ def _with_embeddings(card: EmbeddingsCard, base: ImagesCard, root: Path | None) 
     embedded = row >= 0
     if not embedded.any():
         raise InputError(f"no well of {source.paths[0]} has a row in {source.paths[1]}; give files of one data set")
-    strays = [(*name.rpartition("_")[::2], "embeddings without metadata") for name in names[~names.isin(found.ids)]]
-    left_out = _left_out(found, ~embedded, "metadata without embeddings", strays)
+    strays = _strays(names[~names.isin(found.ids)], "_")
+    lost = joined(
+        [
+            found.left_out,
+            left_out(found.wells[~embedded], "metadata without embeddings"),
+            left_out(strays, "embeddings without metadata"),
+        ]
+    )
     features = table.features[row[embedded]]
-    profiles = Profiles(found.wells[embedded], features, table.feature_names, dropped=_counted(left_out))
+    wells = found.wells[embedded]
+    profiles = Profiles(wells, features, table.feature_names, dropped=counted(lost), left_out=lost)
     screen = screen_of(profiles, card.id, revision=source.revision, licence=card.licence, model=card.model)
-    return replace(screen, left_out=left_out, notes=(*screen.notes, *filter(None, [base.note, card.note])))
+    notes = (*screen.notes, *filter(None, [base.note, card.note]))
+    return replace(screen, texts=_texts(base, screen.wells), notes=notes)
 
 
-def _read_wells(card: ImagesCard, path: Path) -> _Wells:
+def _read_wells(card: ImagesCard, path: Path, reading: Reading | None) -> _Wells:
+    asked = reading or Reading()
+    exclude = (*card.exclude, *asked.exclude)
+    roles = {**card.roles, **asked.columns}
     try:
         table = pd.read_csv(path, low_memory=False)
     except (OSError, ValueError) as error:
@@ -270,42 +302,69 @@ def _read_wells(card: ImagesCard, path: Path) -> _Wells:
         metadata[number] = metadata[number].astype(object).map("{:g}".format, na_action="ignore")
     for name, rule in card.derive.items():
         metadata[name] = metadata[rule.column].astype("str").str.extract(rule.pattern, expand=False)
-    reading = Reading(columns=card.roles, negcon=card.negcon, exclude=card.exclude)
-    wells, place, _ = read_wells(metadata, path, reading)
+    wells, place, why = read_wells(metadata, path, Reading(columns=roles, negcon=card.negcon, exclude=exclude))
     rows = np.zeros(len(wells), dtype=np.int64)
     rows[place[place >= 0]] = np.flatnonzero(place >= 0)
-    reason = pd.Series("", index=metadata.index)
-    for condition in card.exclude:
-        column, _, value = condition.partition("=")
-        reason[(metadata[column] == value) & (reason == "")] = f"excluded {condition}"
-    left_out = metadata.assign(reason=reason).loc[place < 0, _LEFT_OUT]
-    return _Wells(wells, rows, table[card.well_id].astype(str), keys.tolist(), left_out)
+    lost = left_out(metadata[place < 0], why[place < 0])
+    return _Wells(wells, rows, table[card.well_id].astype(str), keys.tolist(), lost)
 
 
-def _left_out(found: _Wells, without: np.ndarray, reason: str, strays: list[tuple[str, str, str]]) -> pd.DataFrame:
-    """Wells that are excluded, that nothing was published for, and that the metadata do not have, sorted."""
-    lacking = found.wells[without].assign(reason=reason)[_LEFT_OUT]
-    every = pd.concat([found.left_out, lacking, pd.DataFrame(strays, columns=_LEFT_OUT)])
-    return every.sort_values(_LEFT_OUT, ignore_index=True)
+def _texts(card: ImagesCard, wells: pd.DataFrame) -> Texts | None:
+    """What a model may be told of each perturbation; None where several have one text, such as guides of a gene."""
+    columns = card.texts
+    treated = wells[wells[ROLES["pert_type"]].isin(["trt", "poscon"])]
+    label = treated[ROLES["perturbation"]]
+    genes = treated[ROLES["gene"]].notna()
+    said = pd.DataFrame(
+        {
+            "label": label,
+            "kind": np.where(genes, "crispr", "compound"),
+            "name": treated[columns.name],
+            "cell_type": treated[columns.cell_type],
+            # Without what ChemAxon adds behind a blank.
+            "smiles": treated[columns.smiles]
+            .astype("str")
+            .str.split()
+            .str[0]
+            .where(~genes & treated[columns.smiles].notna()),
+        }
+    ).drop_duplicates()
+    if said["label"].duplicated().any() or said.drop(columns="label").duplicated().any():
+        return None
+    return from_descriptions(
+        [
+            Description(label, cell_type, "crispr", name, f"{name}_guide_1")
+            if kind == "crispr"
+            else Description(label, cell_type, "compound", name, smiles if isinstance(smiles, str) else None)
+            for label, kind, name, cell_type, smiles in sorted(said.itertuples(index=False, name=None))
+        ]
+    )
 
 
-def _counted(left_out: pd.DataFrame) -> dict[str, int]:
-    return dict(sorted(Counter(left_out["reason"]).items()))
+def _strays(names: Iterable[str], separator: str) -> pd.DataFrame:
+    """Plate and well of names of wells that the metadata do not have."""
+    parts = [name.rpartition(separator) for name in names]
+    return pd.DataFrame({ROLES["plate"]: [plate for plate, _, _ in parts], ROLES["well"]: [well for *_, well in parts]})
 
 
-def _decoded(encoded: Sequence[bytes | None], name: str) -> np.ndarray | None:
-    """The channels of a field, uint8 (c, h, w); None, and a line in the log, where one is damaged."""
+def _decoded(encoded: bytes | None, name: str) -> np.ndarray:
+    """An image, uint8 (h, w).
+
+    Raises:
+        DamagedImageError: it cannot be decoded.
+    """
     import imagecodecs
 
     try:
-        images = [np.asarray(imagecodecs.jpeg2k_decode(data or b"")) for data in encoded]
-        if any(image.ndim != 2 or image.dtype != np.uint8 for image in images):
-            raise ValueError("no greyscale image of 8 bit")
-        return np.stack(images)
+        image = np.asarray(imagecodecs.jpeg2k_decode(encoded or b""))
     except (RuntimeError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        _log.warning("%s is left out: an image of it cannot be decoded (%s)", name, reason)
-        return None
+        raise DamagedImageError(f"{name} cannot be decoded ({reason}); fetch its shard again") from error
+    if image.ndim != 2 or image.dtype != np.uint8:
+        raise DamagedImageError(
+            f"{name} is an image of shape {image.shape} and type {image.dtype}; fetch its shard again"
+        )
+    return image
 
 
 def _content_sha256(path: Path) -> str:

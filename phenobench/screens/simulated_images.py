@@ -9,10 +9,11 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import lru_cache
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from phenobench.background import wanted
 from phenobench.cards import load
 from phenobench.errors import InputError
 from phenobench.files import atomic, cache_dir
@@ -33,6 +35,7 @@ WORKERS_VARIABLE = "PHENOBENCH_WORKERS"
 SIZE = 256
 # A worker uses one core: libraries that start threads of their own are told so before they are loaded.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+_rendering = threading.Lock()
 _ABANDONED = 3600  # seconds without a change after which a partial file is nobody's
 
 
@@ -76,25 +79,33 @@ def field_images(card: SimulatedCard, wells: pd.DataFrame, cache: Path) -> Itera
     Raises:
         InputError: a well is not in the screen, the cache cannot be written, or workers cannot be started.
     """
-    everything = layout(card)
-    place = _places(everything)
+    everything, place, name = _fixed(card)
     rows = []
     for key in zip(wells[ROLES["plate"]].astype(str), wells[ROLES["well"]].astype(str), strict=True):
         if key not in place:
             raise InputError(f"screen {card.id} has no well {key[1]} on plate {key[0]}; take wells from its layout")
         rows.append((key[0], place[key]))
-    folder = cache / "screens" / f"{card.id}-{_fingerprint(card, everything)}"
+    folder = cache / "screens" / name
     paths = {plate: folder / f"{plate}.npy" for plate, _ in rows}
     counts = everything[ROLES["plate"]].value_counts()
     shapes = {plate: (int(counts[plate]), *_shape(card)) for plate in paths}
-    missing = [plate for plate, path in paths.items() if _opened(path, shapes[plate]) is None]
-    if missing:
-        _remove_abandoned(folder)
-        _render(card, everything, {plate: paths[plate] for plate in missing})
+    # Threads that want wells of one plate wait for the first of them.
+    with _rendering:
+        missing = [plate for plate, path in paths.items() if _opened(path, shapes[plate]) is None]
+        if missing:
+            _remove_abandoned(folder)
+            _render(card, everything, {plate: paths[plate] for plate in missing})
     images = {plate: _required(path, shapes[plate]) for plate, path in paths.items()}
     for position, (plate, row) in enumerate(rows):
         for site in range(card.fields_per_well):
             yield position, site + 1, images[plate][row, site]
+
+
+@lru_cache(maxsize=4)
+def _fixed(card: SimulatedCard) -> tuple[pd.DataFrame, Mapping[tuple[str, str], int], str]:
+    """What wells are looked up in, however few at a time: the layout, the place of each well, and the folder's name."""
+    everything = layout(card)
+    return everything, _places(everything), f"{card.id}-{_fingerprint(card, everything)}"
 
 
 def _places(wells: pd.DataFrame) -> dict[tuple[str, str], int]:
@@ -164,12 +175,14 @@ def _work(pool: ProcessPoolExecutor | None, tasks: list[_Task]) -> Iterator[int]
     """Do all tasks, workers from the front and this process from the back; yields how many more are done."""
     if pool is None:
         for task in tasks:
+            wanted()
             _write_well(*task)
             yield 1
         return
     waiting = [pool.submit(_write_well, *task) for task in tasks]
     told = 0
     for task, future in zip(reversed(tasks), reversed(waiting), strict=True):
+        wanted()
         if future.cancel():
             _write_well(*task)
         else:

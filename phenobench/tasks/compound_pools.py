@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from zlib import crc32
 
@@ -10,7 +11,9 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
+from phenobench.downloads import fetch_file
 from phenobench.errors import InputError
+from phenobench.files import cache_dir, sha256_of
 from phenobench.metrics.pairing import encode
 from phenobench.metrics.pools import pool_average_precision
 from phenobench.metrics.related import mean_of_related
@@ -33,6 +36,15 @@ class Interactions(BaseModel):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
+class PublishedInteractions(BaseModel):
+    """The same at a pinned address; a file is held to its first hash where the card has none."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str = Field(pattern=r"^https?://[^?#]+/[^/?#]+$")
+    sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+
+
 class Pools(BaseModel):
     """How the genes that a compound is ranked among are chosen.
 
@@ -43,7 +55,9 @@ class Pools(BaseModel):
         least_negatives: genes drawn at least.
         draws: how often they are drawn; a compound's score is the mean.
         dose: the column of the concentration; a compound's best one counts.
-        interactions: the measured values; without a table a compound's targets are active.
+        compound: the column that names a compound whatever its dose; where the screen has none, it is the perturbation.
+        interactions: the measured values; without this table a compound's targets are active.
+        published: the table for screens that say nothing of targets.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,7 +68,9 @@ class Pools(BaseModel):
     least_negatives: int = Field(ge=1)
     draws: int = Field(ge=1)
     dose: str
+    compound: str = ROLES["perturbation"]
     interactions: Interactions | None = None
+    published: PublishedInteractions | None = None
 
 
 def score_pools(profiles: Profiles, pools: Pools, inputs: Inputs) -> Outcome:
@@ -67,8 +83,8 @@ def score_pools(profiles: Profiles, pools: Pools, inputs: Inputs) -> Outcome:
     Raises:
         InputError: no gene, a table that cannot be used, or no compound with an active gene and enough others.
     """
-    genes, symbols, doses = _rows(profiles, pools.dose)
-    truth = _measured(pools.interactions) if pools.interactions else _targets(profiles)
+    genes, symbols, doses = _rows(profiles, pools.dose, pools.compound)
+    truth, origin = _truth(profiles, pools)
     truth = truth[truth["gene"].isin(symbols)]
     everything = np.array(sorted(truth["gene"].unique()), dtype=object)
     place = {symbol: row for row, symbol in enumerate(symbols)}
@@ -103,16 +119,15 @@ def score_pools(profiles: Profiles, pools: Pools, inputs: Inputs) -> Outcome:
         )
     skipped = len(doses) - table["perturbation"].nunique()
     warnings = [f"{skipped} compounds have no active gene or too few others, and take no part"] if skipped else []
-    by_dose = [
-        _score(group, str(dose), inputs.seed) for dose, group in table.groupby("dose", sort=True) if dose != _BEST
-    ]
+    of_dose = {str(dose): group for dose, group in table.groupby("dose", sort=False)}
+    by_dose = [_score(of_dose[dose], dose, inputs.seed) for dose in sorted(of_dose.keys() - {_BEST}, key=_amount)]
     return Outcome(
         scores=(_score(table[table["dose"] == _BEST], _BEST, inputs.seed),),
         items=table,
         map_rows="compounds by dose, and genes of the table of interactions",
         map_n=sum(len(labels) for labels, _ in doses.values()) + len(everything),
         secondary=tuple(by_dose) if len(by_dose) > 1 else (),
-        warnings=(*warnings, "negatives are genes that were not measured as active, drawn anew for each compound"),
+        warnings=(*warnings, origin, "negatives are genes not known to be active, drawn anew for each compound"),
     )
 
 
@@ -123,7 +138,17 @@ def _precision(
     return pool_average_precision(similarity[[*active, *drawn]], np.arange(len(active) + n_negative) < len(active))
 
 
-def _rows(profiles: Profiles, dose: str) -> tuple[np.ndarray, list[str], dict[str, tuple[list[str], np.ndarray]]]:
+def _amount(dose: str) -> tuple[float, str]:
+    """Doses by amount; what is no number comes last."""
+    try:
+        return float(dose), dose
+    except ValueError:
+        return np.inf, dose
+
+
+def _rows(
+    profiles: Profiles, dose: str, compound: str
+) -> tuple[np.ndarray, list[str], dict[str, tuple[list[str], np.ndarray]]]:
     """Unit rows of the genes, their symbols, and for each compound its doses and their unit rows."""
     wells = profiles.select(profiles.treated & profiles.role("perturbation").notna().to_numpy())
     gene = wells.metadata.get(ROLES["gene"], pd.Series(None, index=wells.metadata.index, dtype=object))
@@ -133,30 +158,57 @@ def _rows(profiles: Profiles, dose: str) -> tuple[np.ndarray, list[str], dict[st
         )
     rows, symbols = consensus(wells.features, gene)
     drugs = wells.select(gene.isna().to_numpy())
+    names = _named(drugs, compound)
     level = drugs.metadata.get(dose, pd.Series(["one dose"] * len(drugs)))
     found = {}
-    for name, part in drugs.metadata.groupby(drugs.role("perturbation").astype(str).to_numpy(), sort=True):
+    for name, part in drugs.metadata.groupby(names.astype(str).to_numpy(), sort=True):
         at = part.index.to_numpy()
         vectors, labels = consensus(drugs.features[at], level.iloc[at].astype(str).reset_index(drop=True))
         found[str(name)] = (labels, unit_rows(vectors))
     return unit_rows(rows), symbols, found
 
 
-def _targets(profiles: Profiles) -> pd.DataFrame:
+def _named(profiles: Profiles, compound: str) -> pd.Series:
+    """The compound of each well, whatever its dose; else the perturbation."""
+    perturbation = profiles.role("perturbation")
+    named = profiles.metadata.get(compound, perturbation)
+    return named.where(named.notna(), perturbation)
+
+
+def _truth(profiles: Profiles, pools: Pools) -> tuple[pd.DataFrame, str]:
+    """What acts on what at how many nM, and where that is from."""
+    if pools.interactions is not None:
+        path = pools.interactions.path.expanduser()
+        return _measured(path, pools.interactions.sha256), f"active genes are those of {path.name}"
+    if "target" in profiles.roles:
+        return _targets(profiles, pools.compound), "active genes are the targets that the screen names"
+    if pools.published is None:
+        raise InputError(
+            "nothing says what compounds act on; name the column of targets, --column target=NAME, or a table of "
+            "interactions in the card"
+        )
+    path = cache_dir() / "interactions" / pools.published.url.rpartition("/")[2]
+    fetch_file(pools.published.url, path, pools.published.sha256)
+    return _measured(path), f"active genes are those of {path.name} (sha256 {sha256_of(path)})"
+
+
+def _targets(profiles: Profiles, compound: str) -> pd.DataFrame:
     """What the screen says its compounds target, as activities of 0 nM."""
-    rows = perturbations(profiles, "mean").metadata
+    by_name = replace(
+        profiles, metadata=profiles.metadata.assign(**{ROLES["perturbation"]: _named(profiles, compound)})
+    )
+    rows = perturbations(by_name, "mean").metadata
     listed = rows[rows["modality"] == "compounds"].explode("targets").dropna(subset=["targets"])
     return pd.DataFrame({"compound": listed["perturbation"], "gene": listed["targets"], "nm": 0.0})
 
 
-def _measured(interactions: Interactions) -> pd.DataFrame:
-    path = interactions.path.expanduser()
+def _measured(path: Path, sha256: str | None = None) -> pd.DataFrame:
     try:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}); mend the card's path of interactions") from error
     digest = hashlib.sha256(content).hexdigest()
-    if digest != interactions.sha256:
+    if sha256 not in (None, digest):
         raise InputError(f"{path} has the sha256 {digest} and the card another; name the file that the card means")
     table = pd.read_csv(path)
     missing = [name for name in _COLUMNS if name not in table]

@@ -57,6 +57,7 @@ class Inputs:
         align: how the two modalities get a common space; None where they share one.
         seed: of resamples and splits.
         seen: names of the perturbations that the model was trained on; None where its weights do not say.
+        device: where much is ranked, as ``metrics.average_precision`` has it; scores do not depend on it.
     """
 
     pairs: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -65,6 +66,7 @@ class Inputs:
     align: str | None = None
     seed: int = 0
     seen: frozenset[str] | None = None
+    device: str = "cpu"
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def score(profiles: Profiles, protocol: Protocol, inputs: Inputs) -> Outcome:
         InputError: no well has a positive and a negative under the protocol; the message says why.
     """
     features, wells, is_query, rules = _ranked(profiles, protocol)
-    table = average_precision(features, wells, **rules)
+    table = average_precision(features, wells, **rules, device=inputs.device)
     items = pd.concat([wells[["plate", "well", "perturbation"]], table], axis=1)[is_query]
     scored = items.dropna(subset=["average_precision"])
     if scored.empty:

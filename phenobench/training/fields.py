@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Sequence
 
@@ -13,11 +14,14 @@ from phenobench.images import to_eight_bit
 from phenobench.profiles import ROLES
 from phenobench.screens import Screen
 
+_log = logging.getLogger("phenobench")
+
 
 class Fields:
     """The fields of some wells of a screen.
 
     Memory-mapped fields, which a simulated screen has, count for nothing. What does not fit is read again each time.
+    A damaged field is left out with a line in the log.
 
     Attributes:
         channels: in the order of the fields' first axis.
@@ -34,7 +38,7 @@ class Fields:
         """Read fields until the limit.
 
         Raises:
-            InputError: the screen has no images or lacks a channel, or a well has no image.
+            InputError: the screen has no images or lacks a channel, or a well has no image that can be used.
         """
         if screen.images is None:
             raise InputError(f"the screen {screen.id} has no images; train on one that has")
@@ -52,6 +56,7 @@ class Fields:
         self._read_images = screen.images
         self._sixteen_bit = sixteen_bit
         self._kept: dict[int, list[np.ndarray]] = {}
+        self._damaged: set[tuple[int, str]] = set()
         self._keep(sorted(rows), kept_bytes)
 
     def of(self, rows: Sequence[int]) -> dict[int, list[np.ndarray]]:
@@ -80,15 +85,19 @@ class Fields:
     def _read(self, rows: Sequence[int]) -> dict[int, list[np.ndarray]]:
         found: dict[int, list[np.ndarray]] = {row: [] for row in rows}
         for site in self._read_images(self._screen.wells.iloc[list(rows)]):
-            found[site.row].append(self._field(site.pixels))
+            if site.damage is None:
+                found[site.row].append(self._field(site.pixels))
+            elif (site.row, site.site) not in self._damaged:
+                self._damaged.add((site.row, site.site))
+                _log.warning("%s, field %s is left out: %s", self._place(site.row), site.site, site.damage)
         for row, fields in found.items():
             if not fields:
-                well = self._screen.wells.iloc[row]
-                raise InputError(
-                    f"{self._screen.id}: well {well[ROLES['well']]} of plate {well[ROLES['plate']]} has no image; "
-                    "exclude it"
-                )
+                raise InputError(f"{self._place(row)} has no image that can be used; exclude it")
         return found
+
+    def _place(self, row: int) -> str:
+        well = self._screen.wells.iloc[row]
+        return f"{self._screen.id}: well {well[ROLES['well']]} of plate {well[ROLES['plate']]}"
 
     def _field(self, pixels: np.ndarray) -> np.ndarray:
         selected = pixels if self._order is None else pixels[self._order]

@@ -16,6 +16,7 @@ from phenobench.errors import InputError
 from phenobench.leaderboard.board import Board, collect
 from phenobench.leaderboard.page import page
 from phenobench.leaderboard.page.commands import command
+from phenobench.projections import Projection, projection_path, write_projection
 from phenobench.results import find_results, read_result
 from tests.leaderboard.boards import HOST, write_board
 from tests.test_pipeline import phenobench, run
@@ -85,8 +86,16 @@ def test_a_board_of_3600_results_is_below_a_megabyte_and_a_half(results: Path) -
             path = f"{entry.path}#{number}-{model}"
             entries.append(dataclasses.replace(entry, label=info.label, path=path, result=result, score=score))
         made.append(dataclasses.replace(column, version=str(number), entries=tuple(entries)))
-    text = page(Board(tuple(made)))
+    rng = np.random.default_rng(0)
+    groups = tuple(f"plate-of-a-long-name-{number % 6}" for number in range(200))
+    wells = {
+        entry.path.rpartition("/")[0] + f"#{number}": Projection(groups, groups, *rng.uniform(-1, 1, (2, 200, 2)))
+        for number, entry in enumerate(entry for column in made for entry in column.entries)
+        if number < 360
+    }
+    text = page(Board(tuple(made), (), wells))
     assert len(data_of(text)["results"]) == 3600
+    assert len(data_of(text)["projections"]) == 360
     assert len(text.encode()) < 1_500_000
 
 
@@ -99,6 +108,9 @@ def test_items_that_cannot_be_read_are_one_sentence(results: Path) -> None:
 
 def test_no_end_tag_of_a_name_ends_the_data(tmp_path: Path) -> None:
     hostile = "</script><script>harm()</script>"
+    places = np.zeros((1, 2))
+    path = projection_path(tmp_path, "screen-one", "model", "center")
+    write_projection(path, Projection((hostile,), (hostile,), places, places))
     write_board(tmp_path, {"model": ("official", "weights published", 0.5)}, ["screen-one"], revision=hostile)
     text = page(collect(tmp_path, drawn=True))
     assert text.count("</script>") == 2
@@ -125,6 +137,23 @@ def test_names_in_a_command_are_quoted(results: Path) -> None:
     result = read_result(find_results(results)[0])
     hostile = result.model_copy(update={"screen": result.screen.model_copy(update={"id": "a; rm -rf ~"})})
     assert shlex.split(command(hostile))[shlex.split(command(hostile)).index("--screen") + 1] == "a; rm -rf ~"
+
+
+def test_wells_lie_on_the_page_where_their_file_says(results: Path) -> None:
+    rng = np.random.default_rng(0)
+    made = Projection(("P1", "P2", ""), ("", "A, B, C", ""), *rng.uniform(-1, 1, (2, 3, 2)).round(3))
+    write_projection(projection_path(results, "screen-two", "alpha", "none"), made)
+    data = data_of(page(collect(results, drawn=True)))
+    (stored,) = data["projections"]
+    plates, of_plates, complexes, of_complexes, before, after = (data["pool"][number] for number in stored)
+    assert (plates, of_plates, complexes, of_complexes) == (["P1", "P2"], "01.", ["A, B, C"], ".0.")
+    letters = [letter for letter in map(chr, range(32, 127)) if letter not in '"\\<']
+    for text, places in ((before, made.before), (after, made.after)):
+        found = np.array([letters.index(letter) for letter in text]).reshape(2, 3).T / (len(letters) - 1)
+        expected = (places - places.min(axis=0)) / np.ptp(places, axis=0)
+        np.testing.assert_allclose(found, expected, atol=0.5 / (len(letters) - 1))
+    # Of the results, only those of this model, screen and normalization have it: one of each of three tasks.
+    assert sorted(row[10] for row in data["results"])[-4:] == [-1, 0, 0, 0]
 
 
 def test_best_and_worst_perturbations_are_those_of_the_items(results: Path) -> None:

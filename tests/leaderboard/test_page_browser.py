@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from phenobench.leaderboard.board import collect
 from phenobench.leaderboard.page import page
+from phenobench.projections import Projection, projection_path, write_projection
 from phenobench.results import read_result
 from tests.leaderboard.boards import write_board
 from tests.leaderboard.chromium import axe_core, chromium, requested, set_screen
@@ -22,6 +24,12 @@ CORUM = "#task=gene-gene+%28default%29&screen=screen-one&normalization=center"
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("results")
     write_board(folder)
+    # A name of each length, and wells in no group.
+    names = (*(f"plate {number}" for number in range(5)), "a plate with a name that is too long for one line", "")
+    places = np.random.default_rng(0).uniform(-1, 1, (2, 70, 2))
+    for normalization in ("center", "none"):
+        path = projection_path(folder, "screen-one", "alpha", normalization)
+        write_projection(path, Projection(10 * names, 70 * ("",), *places))
     return folder
 
 
@@ -168,6 +176,26 @@ def test_evidence_opens_and_closes_by_keyboard_and_says_what_the_result_says(
     panel.find_element("css selector", ".bar button").send_keys("\ue00c")
     assert not browser.find_elements("css selector", "dialog[open]")
     assert browser.execute_script("return document.activeElement === arguments[0]", opener)
+
+
+def test_wells_before_and_after_are_drawn_and_said_in_words(browser: Any, address: str) -> None:
+    browser.get(address + CORUM)
+    click(browser, "button.value[data-model=alpha]")
+    figures = browser.find_elements("css selector", "dialog figure svg[role=img]")
+    # By plate, before and after; no gene is of a complex.
+    assert [one.get_attribute("aria-label") for one in figures] == [
+        f"70 treated wells {stage} normalization, by plate" for stage in ("before", "after")
+    ]
+    for figure in figures:
+        marks = [path.get_attribute("d").count("M") for path in figure.find_elements("css selector", "path")]
+        assert marks == [10] * 7
+        colours = {path.value_of_css_property("fill") for path in figure.find_elements("css selector", "path")}
+        assert len(colours) == 7
+    assert texts(browser, "dialog .legend li")[0] == "a plate with a name that is too long for one line"
+    assert "Wells before and after center" in texts(browser, "dialog h3")
+    click(browser, "dialog .bar button")
+    click(browser, "button.value[data-model=gamma]")
+    assert not browser.find_elements("css selector", "dialog figure")
 
 
 def test_training_and_its_overlap_are_in_the_evidence(browser: Any, address: str) -> None:

@@ -11,10 +11,12 @@ import pandas as pd
 import pytest
 
 from phenobench.errors import InputError
+from phenobench.files import sha256_of
 from phenobench.images import read_image
 from phenobench.reading import Reading
 from phenobench.screens import Screen, SiteImage, load_screen
 from phenobench.screens.folder import load_folder
+from phenobench.screens.preview import preview
 from tests.folders import CHANNELS, PLATES, SITES, edit, make_folder
 
 
@@ -70,11 +72,117 @@ def test_only_the_wells_that_are_asked_for_are_read(folder: Path) -> None:
     assert [image.row for image in fields(screen, screen.wells.iloc[[6, 2]])] == [6, 6, 2, 2]
 
 
-def test_excluded_wells_are_left_out_and_counted(folder: Path) -> None:
+def listed(screen: Screen) -> list[list[str]]:
+    assert screen.left_out is not None
+    return [*screen.left_out[["Metadata_Plate", "Metadata_Well", "reason"]].to_numpy().tolist()]
+
+
+def test_excluded_wells_are_left_out_counted_and_named(folder: Path) -> None:
     screen = load_folder(folder, Reading(exclude=("Metadata_Perturbation=one",)))
     assert screen.wells["Metadata_Well"].tolist() == ["A01", "A02", "B02"] * 2
-    assert sum(screen.dropped.values()) == 2 * len(SITES) * len(CHANNELS)
+    assert screen.dropped == {"excluded Metadata_Perturbation=one": 2}
+    assert listed(screen) == [[plate, "B01", "excluded Metadata_Perturbation=one"] for plate in PLATES]
     np.testing.assert_array_equal(fields(screen)[4].pixels[0], read_image(folder / "P1_B2_1_DNA.png"))
+
+
+def test_wells_without_images_and_images_without_metadata_are_counted_and_named(folder: Path) -> None:
+    """As a platemap joined to a list of images gives them, with every row of both."""
+    table = pd.read_csv(folder / "screen.csv", dtype=str).fillna("")
+    said = ["Metadata_Perturbation", "Metadata_pert_type"]
+    table.loc[(table["Metadata_Plate"] == "P1") & (table["Metadata_Well"] == "B2"), said] = ""
+    unimaged = {"Metadata_Plate": "P2", "Metadata_Well": "H12", "Metadata_Perturbation": "one"}
+    unlabelled = table[table["Metadata_Well"] == "B1"].assign(Metadata_Well="C1", Metadata_Perturbation="")
+    marked = table[(table["Metadata_Well"] == "B1")].assign(Metadata_Well="C2", Metadata_pert_type="empty")
+    joined = pd.concat([table, pd.DataFrame([unimaged]), unlabelled, marked]).fillna("")
+    whole = load_folder(folder)
+    joined.sample(frac=1, random_state=2).to_csv(folder / "screen.csv", index=False)
+    screen = load_folder(folder)
+    assert screen.dropped == {
+        "images without metadata": 1,
+        "marked empty": 2,
+        "metadata without images": 1,
+        "no perturbation label": 2,
+    }
+    assert listed(screen) == [
+        ["P1", "B02", "images without metadata"],
+        ["P1", "C01", "no perturbation label"],
+        ["P1", "C02", "marked empty"],
+        ["P2", "C01", "no perturbation label"],
+        ["P2", "C02", "marked empty"],
+        ["P2", "H12", "metadata without images"],
+    ]
+    assert screen.wells.equals(whole.wells.drop(index=3).reset_index(drop=True))
+    kept = [field for field in fields(whole) if field.row != 3]
+    for field, expected in zip(fields(screen), kept, strict=True):
+        assert field.row == expected.row - (expected.row > 3)
+        np.testing.assert_array_equal(field.pixels, expected.pixels)
+
+
+def test_a_folder_that_says_nothing_of_its_wells_can_be_embedded(folder: Path) -> None:
+    rewrite(folder, lambda table: table.drop(columns=["Metadata_Perturbation", "Metadata_pert_type"]))
+    screen = load_folder(folder)
+    assert len(screen.wells) == 8
+    assert screen.dropped == {}
+
+
+def test_a_folder_of_which_nothing_is_left_says_why(folder: Path) -> None:
+    rewrite(folder, lambda table: table.assign(Metadata_Perturbation="", Metadata_pert_type="trt"))
+    message = refusal(folder)
+    assert "screen.csv: no well is left" in message
+    assert "'no perturbation label': 8" in message
+
+
+def with_functions(folder: Path, value: float) -> None:
+    """An illumination function a plate and channel: twice as bright in its left half."""
+    for plate in PLATES:
+        for channel in CHANNELS:
+            function = np.full((64, 64), value)
+            function[:, :32] *= 2
+            np.save(folder / f"{plate}_Illum{channel}.npy", function)
+    rewrite(
+        folder,
+        lambda table: table.assign(illumination=table["Metadata_Plate"] + "_Illum" + table["channel"] + ".npy"),
+    )
+
+
+def test_illumination_functions_are_divided_out_and_recorded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = load_folder(folder)
+    with_functions(folder, 1.5)
+    hashed: list[str] = []
+
+    def counted(path: Path) -> str:
+        hashed.append(path.suffix)
+        return sha256_of(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("phenobench.screens.folder.sha256_of", counted)
+        screen = load_folder(folder)
+    # A function once, however many images it is of.
+    assert hashed.count(".npy") == len(PLATES) * len(CHANNELS)
+    assert screen.notes == ("illumination functions were divided out",)
+    assert plain.notes == ()
+    for before, after in zip(fields(plain), fields(screen), strict=True):
+        assert after.pixels.dtype == np.uint16
+        np.testing.assert_array_equal(after.pixels[:, :, :32], np.rint(before.pixels[:, :, :32] / 3))
+        np.testing.assert_array_equal(after.pixels[:, :, 32:], np.rint(before.pixels[:, :, 32:] / 1.5))
+    # The same images under other functions are other images.
+    np.save(folder / "P2_IllumER.npy", np.ones((64, 64)))
+    again = load_folder(folder)
+    assert len({plain.images_sha256, screen.images_sha256, again.images_sha256}) == 3
+
+
+def test_what_is_wrong_with_an_illumination_function_is_one_sentence(folder: Path) -> None:
+    with_functions(folder, 1.0)
+    np.save(folder / "P2_IllumER.npy", np.ones((32, 64)))
+    assert "P2_a1_1_ER.png is (64, 64) and its illumination function (32, 64)" in refusal(folder)
+    np.save(folder / "P2_IllumER.npy", np.zeros((64, 64)))
+    assert "P2_IllumER.npy is no illumination function: it needs positive numbers" in refusal(folder)
+    (folder / "P2_IllumER.npy").write_bytes(b"")
+    assert "P2_IllumER.npy is no illumination function that can be read" in refusal(folder)
+    (folder / "P2_IllumER.npy").unlink()
+    assert "P2_IllumER.npy is not there (8 such files); mend the illumination column" in refusal(folder)
+    edit(folder, 4, illumination="")
+    assert "row 5 has no illumination" in refusal(folder)
 
 
 def test_the_hash_is_of_pixels_and_places_and_not_of_rows_or_file_names(folder: Path) -> None:
@@ -133,7 +241,7 @@ def test_absent_images_are_counted_and_the_first_named(folder: Path) -> None:
     (folder / "P1_A2_2_ER.png").unlink()
     (folder / "P2_B1_1_DNA.png").unlink()
     message = refusal(folder)
-    assert "P1_A2_2_ER.png is not there (2 such images)" in message
+    assert "P1_A2_2_ER.png is not there (2 such files)" in message
 
 
 def test_a_site_lacks_a_channel_or_has_it_twice(folder: Path) -> None:
@@ -159,15 +267,62 @@ def test_an_unreadable_well_is_named_with_its_row(folder: Path) -> None:
     assert "'ZZ99' is no well name" in message
 
 
+def damaged_fields(folder: Path) -> dict[tuple[int, str], str]:
+    """What is wrong, by row and site; the other fields have their pixels."""
+    whole, damaged = [], {}
+    for field in fields(load_folder(folder)):
+        if field.damage is None:
+            whole.append(field)
+        else:
+            assert field.pixels.size == 0
+            damaged[field.row, field.site] = field.damage
+    assert len(whole) + len(damaged) == 8 * len(SITES)
+    for field in whole:
+        assert field.pixels.shape == (3, 64, 64)
+    return damaged
+
+
 @pytest.mark.parametrize("other", [np.zeros((32, 64), np.uint16), np.zeros((64, 64), np.uint8)], ids=["size", "type"])
-def test_channels_of_one_site_in_different_sizes_or_types_are_refused(folder: Path, other: np.ndarray) -> None:
+def test_a_field_whose_channels_differ_in_size_or_type_is_damaged_alone(folder: Path, other: np.ndarray) -> None:
     (folder / "P1_A2_1_ER.png").write_bytes(imagecodecs.png_encode(other))
-    message = refusal(folder)
-    assert "P1_A2_1_ER.png" in message
-    assert "one size and type" in message
+    damaged = damaged_fields(folder)
+    assert list(damaged) == [(1, "1")]
+    assert str(folder / "P1_A2_1_ER.png") in damaged[1, "1"]
+    assert "one size and type" in damaged[1, "1"]
 
 
-def test_a_truncated_image_is_named(folder: Path) -> None:
+def test_a_field_with_an_image_that_cannot_be_decoded_is_damaged_alone(folder: Path) -> None:
     path = folder / "P1_A2_1_ER.png"
     path.write_bytes(path.read_bytes()[:500])
-    assert "P1_A2_1_ER.png cannot be decoded" in refusal(folder)
+    (folder / "P2_B2_2_DNA.png").write_bytes(b"")
+    colour = imagecodecs.png_encode(np.zeros((64, 64, 3), np.uint8))
+    (folder / "P2_B2_1_DNA.png").write_bytes(colour)
+    damaged = damaged_fields(folder)
+    assert list(damaged) == [(1, "1"), (7, "1"), (7, "2")]
+    assert damaged[1, "1"].startswith(f"{path} cannot be decoded (")
+    assert "(64, 64, 3)" in damaged[7, "1"]
+    assert damaged[7, "2"].startswith(str(folder / "P2_B2_2_DNA.png"))
+    assert not any("\n" in reason for reason in damaged.values())
+
+
+def test_an_image_that_goes_away_while_it_is_read_is_no_damage(folder: Path) -> None:
+    """A folder that is being moved must not be scored by what is left of it."""
+    screen = load_folder(folder)
+    (folder / "P1_A2_1_ER.png").unlink()
+    with pytest.raises(InputError, match=r"P1_A2_1_ER\.png does not exist"):
+        fields(screen)
+
+
+def test_the_preview_shows_the_next_field_of_a_well_whose_first_is_damaged(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    # Site 2 of that well under both names: without damage the picture is the same.
+    for channel in CHANNELS:
+        (folder / f"P1_a1_1_{channel}.png").write_bytes((folder / f"P1_a1_2_{channel}.png").read_bytes())
+    preview(load_folder(folder), tmp_path / "whole.png")
+    assert not caplog.records
+    (folder / "P1_a1_1_ER.png").write_bytes(b"")
+    preview(load_folder(folder), tmp_path / "damaged.png")
+    assert (tmp_path / "damaged.png").read_bytes() == (tmp_path / "whole.png").read_bytes()
+    (record,) = caplog.records
+    assert "P1_a1_1_ER.png cannot be decoded" in record.message

@@ -257,6 +257,28 @@ def test_a_site_without_a_channel_file_is_left_out_and_named(gallery: Gallery, m
     assert (PLATES[0], "A01", "1") in fields(loaded)
 
 
+def test_a_field_that_cannot_be_decoded_is_damaged_alone_with_and_without_illumination(gallery: Gallery) -> None:
+    """The bucket itself holds a damaged file: its hash is right."""
+    gallery.put(f"{folder_of(PLATES[0])}/{name_of('A01', 2, 'RNA')}", tiff(pixels(PLATES[0], "A01", 2, "RNA"))[:200])
+    gallery.put(f"{folder_of(PLATES[1])}/{name_of('B02', 1, 'ER')}", tiff(pixels(PLATES[1], "B02", 1, "ER", (20, 24))))
+    for plate in PLATES:
+        for channel in ("DNA", "ER", "RNA", "AGP", "Mito"):
+            key = f"{PILOT}/source_4/images/{BATCH}/illum/{plate}/{plate}_Illum{channel}.npy"
+            gallery.put(key, npy(np.full(SIZE, 1.0)))
+    write_card(
+        CARD.replace('"pilot"', '"corrected"').replace("[[batches]]", "illumination = true\n[[batches]]", 1),
+        "corrected",
+    )
+    for loaded in (screen(), screen("corrected")):
+        assert loaded.images is not None
+        found = list(loaded.images(loaded.wells))
+        assert len(found) == 2 * len(WELLS) * 2
+        damaged = [(field.row, field.site, field.damage) for field in found if field.damage]
+        assert [(row, site) for row, site, _ in damaged] == [(0, "2"), (7, "1")]
+        assert f"{name_of('A01', 2, 'RNA')} cannot be decoded" in str(damaged[0][2])
+        assert "(20, 24)" in str(damaged[1][2])
+
+
 def drop_column(gallery: Gallery, name: str) -> None:
     table = load_data(PLATES[0]).drop(columns=[column for column in load_data(PLATES[0]) if name in str(column)])
     gallery.put(f"{WORKSPACE}/load_data_csv/{BATCH}/{PLATES[0]}/load_data.csv", table.to_csv(index=False))

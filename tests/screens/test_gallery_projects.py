@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
+import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 import phenobench as pb
 from phenobench.cards import load
-from phenobench.screens.gallery_card import GalleryCard
+from phenobench.errors import InputError
+from phenobench.screens.gallery_card import GalleryCard, Table
 from phenobench.screens.gallery_wells import wells_of
 from tests.screens.gallery_bucket import (
     BATCH,
@@ -29,17 +33,22 @@ from tests.screens.gallery_bucket import (
 from tests.shared import shared
 
 
-def test_bray_2017_is_read_by_its_own_card(gallery: Gallery) -> None:
+@pytest.mark.parametrize(
+    "names",
+    [("DNA", "ER", "RNA", "AGP", "Mito"), ("Hoechst", "ERSyto", "ERSytoBleed", "PhGolgi", "Mito")],
+    ids=["stains", "filters"],
+)
+def test_bray_2017_is_read_by_its_own_card(gallery: Gallery, names: tuple[str, ...]) -> None:
     """Lower-case wells, paths of the machine that CellProfiler ran on, plates of the barcode table, size 520 x 696."""
     project = "cpg0012-wawer-bioactivecompoundprofiling/broad"
     columns = ("DNA", "ER", "RNA", "AGP", "Mito")
     rows = []
     for well in ("a01", "a02"):
         row: dict[str, object] = {}
-        for number, channel in enumerate(columns, start=1):
+        for number, (channel, column) in enumerate(zip(columns, names, strict=True), start=1):
             name = f"cdp2bioactives_{well}_s1_w{number}27df6541-0b3c-4f3a-8a7b-0123456789ab.tif"
-            row[f"FileName_Orig{channel}"] = name
-            row[f"PathName_Orig{channel}"] = "/home/ubuntu/bucket/projects/2015_Bray_GigaScience/CDRP/images/24277"
+            row[f"FileName_Orig{column}"] = name
+            row[f"PathName_Orig{column}"] = "/home/ubuntu/bucket/projects/2015_Bray_GigaScience/CDRP/images/24277"
             gallery.put(
                 f"{project}/images/CDRP/images/24277/{name}",
                 tiff(pixels("24277", well.upper(), 1, channel, (520, 696))),
@@ -153,3 +162,73 @@ def test_the_card_of_cpjump1_labels_the_wells_of_its_plates() -> None:
         (wells["Metadata_Perturbation"] == "crispr") & (wells["Metadata_pert_type"] == "trt")
     ]
     assert genes.ne("").all()
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "n_plates", "controls"),
+    [
+        ("ORF", "source_4", 251, {"JCP2022_915128": "negcon", "JCP2022_915132": "poscon"}),
+        ("CRISPR", "source_13", 148, {"JCP2022_800001": "negcon", "JCP2022_805264": "poscon"}),
+    ],
+)
+def test_the_cards_of_jump_find_their_plates_and_controls(
+    tmp_path: Path, kind: str, source: str, n_plates: int, controls: dict[str, str]
+) -> None:
+    """Against the published tables; for that of the wells, which is too large, five wells a plate stand in."""
+    folder = shared("data", "jump_metadata", "cpg0016_datasets")
+    card = load(Path(pb.__file__).parent / "screens" / f"cpg0016-{kind.lower()}.toml", GalleryCard)
+    plates = pd.read_csv(folder / "plate.csv.gz", dtype=str)
+    reagents = pd.read_csv(folder / f"{kind.lower()}.csv.gz", dtype=str)
+    canonical = pd.read_csv(folder / "perturbation_control.csv", dtype=str)["Metadata_JCP2022"]
+    one = reagents.loc[~reagents["Metadata_JCP2022"].isin(canonical), "Metadata_JCP2022"].iloc[0]
+    content = [*controls, one, "JCP2022_999999", "JCP2022_033924"]
+    wells = plates.merge(pd.DataFrame({"Metadata_Well": list("ABCDE"), "Metadata_JCP2022": content}), how="cross")
+    wells["Metadata_Well"] += "01"
+    columns = ["Metadata_Source", "Metadata_Plate", "Metadata_Well", "Metadata_JCP2022"]
+    (tmp_path / "well.csv.gz").write_bytes(gzip.compress(wells[columns].to_csv(index=False).encode()))
+
+    def table_of(table: Table) -> Path:
+        path = folder / str(table.url).rpartition("/")[2]
+        if path.name == "well.csv.gz":
+            return tmp_path / path.name
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == table.sha256
+        return path
+
+    found = wells_of(card, lambda key: pytest.fail(f"{key} is asked for"), table_of)
+    wanted = plates[(plates["Metadata_Source"] == source) & (plates["Metadata_PlateType"] == kind)]
+    assert len(wanted) == n_plates
+    mine = found[found["Metadata_PlateType"] == kind]
+    assert set(mine["Metadata_Plate"]) == set(wanted["Metadata_Plate"])
+    # The folder of a plate's images is named by its batch.
+    batch = dict(zip(wanted["Metadata_Plate"], wanted["Metadata_Batch"], strict=True))
+    assert (mine["Metadata_Batch"] == mine["Metadata_Plate"].map(batch)).all()
+    assert set(found["Metadata_Source"]) == {source}
+    left_out = {f"Metadata_PlateType={other}" for other in set(found["Metadata_PlateType"]) - {kind}}
+    assert left_out == set(card.exclude)
+    types = mine.drop_duplicates("Metadata_JCP2022").set_index("Metadata_JCP2022")["Metadata_pert_type"]
+    assert {name: types[name] for name in controls} == controls
+    assert types["JCP2022_999999"] == "empty"
+    assert types[one] in ("trt", "")
+    assert mine.loc[mine["Metadata_JCP2022"] == one, "Metadata_Symbol"].ne("").all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (('name = "20220914_Run1"', 'name = "20220914_Run9"'), r"has no plate of batch 20220914_Run9 of source_13"),
+        (("[plates]", "[[tables]]"), r"batches need plates, or the card a table of plates"),
+    ],
+)
+def test_a_batch_without_plates_is_named(tmp_path: Path, change: tuple[str, str], message: str) -> None:
+    text = (Path(pb.__file__).parent / "screens/cpg0016-crispr.toml").read_text()
+    (tmp_path / "cpg0016-crispr.toml").write_text(text.replace(*change))
+    plates = "Metadata_Source,Metadata_Batch,Metadata_Plate\n" + "".join(
+        f"source_13,{name},P{number}\n" for number, name in enumerate(re.findall(r'name = "(.*)"', text))
+    )
+    (tmp_path / "plate.csv").write_text(plates)
+    with pytest.raises(InputError, match=message):
+        wells_of(
+            load(tmp_path / "cpg0016-crispr.toml", GalleryCard),
+            lambda key: tmp_path,
+            lambda table: tmp_path / "plate.csv",
+        )

@@ -23,11 +23,9 @@ from sklearn.preprocessing import StandardScaler
 from typer.testing import CliRunner, Result
 
 from phenobench.cli import app
-from phenobench.embedding import embed
 from phenobench.errors import InputError
 from phenobench.lock import lock_path
-from phenobench.models import load_model
-from phenobench.models.adapter import ImageAdapter
+from phenobench.reading import Reading
 from phenobench.results import read_result
 from phenobench.screens import Screen, load_screen
 from tests.hub_server import COMMIT, Hub, serve_hub
@@ -122,7 +120,7 @@ def make_images(table: pd.DataFrame) -> list[tuple[str, bytes]]:
     return sorted(images)
 
 
-def make_shards(images: list[tuple[str, bytes]]) -> dict[str, bytes]:
+def make_shards(images: list[tuple[str, bytes]], *, bare: bool = False) -> dict[str, bytes]:
     """Shards as the hub writes images, cut wherever it falls: inside wells, and a row group is no well either."""
     shards = {}
     for name, part in zip(SHARDS, np.array_split(np.arange(len(images)), len(SHARDS)), strict=True):
@@ -131,6 +129,8 @@ def make_shards(images: list[tuple[str, bytes]]) -> dict[str, bytes]:
             [{"bytes": image, "path": f"{key}.jp2"} for key, image in zip(keys, encoded, strict=True)],
             pa.struct([("bytes", pa.binary()), ("path", pa.string())]),
         )
+        if bare:
+            column = pa.array(encoded, pa.binary())
         buffer = io.BytesIO()
         pq.write_table(pa.table({"__key__": pa.array(keys, pa.string()), "jp2": column}), buffer, row_group_size=4)
         shards[name] = buffer.getvalue()
@@ -306,6 +306,21 @@ def test_images_of_some_wells_are_read_without_the_others(root: Path, monkeypatc
     check_pixels(screen, screen.wells.iloc[[70, 3, 69]])
 
 
+def test_bytes_without_a_struct_around_them_are_read_as_well(root: Path) -> None:
+    for name, body in make_shards(IMAGES, bare=True).items():
+        (root / name).write_bytes(body)
+    screen = load_screen("rxrx3-core", root)
+    check_pixels(screen, screen.wells.iloc[::9])
+
+
+def test_exclusions_of_ones_own_are_added_to_the_cards(root: Path) -> None:
+    whole = load_screen("rxrx3-core", root)
+    screen = load_screen("rxrx3-core", root, reading=Reading(exclude=("Metadata_Batch=gene-002",)))
+    assert set(screen.wells["Metadata_Batch"]) == {"compound-001", "gene-001"}
+    assert screen.dropped == {**whole.dropped, "excluded Metadata_Batch=gene-002": 2 * (2 * len(GENES) + 6)}
+    check_pixels(screen, screen.wells.iloc[::20])
+
+
 def test_a_block_of_wells_ends_where_memory_is_to(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("phenobench.screens.rxrx3_core._WELLS_AT_ONCE", 7)
     screen = load_screen("rxrx3-core", root)
@@ -348,20 +363,20 @@ def test_wells_without_images_and_images_without_wells_are_counted(root: Path) -
     assert [well for _, well in listed["excluded Metadata_Treatment=CRISPR_control"]] == sorted(excluded)
 
 
-def test_an_image_that_cannot_be_decoded_drops_its_well_with_a_line_in_the_log(
-    root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_image_that_cannot_be_decoded_is_damage_of_its_well_alone(root: Path) -> None:
     whole = load_screen("rxrx3-core", root)
-    broken = {f"{key_of(whole, 5)}_s1_3": IMAGES[0][1][:60], f"{key_of(whole, 30)}_s1_6": b""}
-    reshard(root, [(key, broken.get(key, image)) for key, image in IMAGES])
+    colour = bytes(imagecodecs.jpeg2k_encode(np.zeros((SIDE, SIDE, 3), np.uint8), codecformat="jp2"))
+    smaller = encode(np.zeros((SIDE, SIDE // 2), np.uint8))
+    broken = {5: (3, IMAGES[0][1][:60]), 30: (6, b""), 31: (1, colour), 32: (2, smaller)}
+    keys = {f"{key_of(whole, row)}_s1_{channel}": body for row, (channel, body) in broken.items()}
+    reshard(root, [(key, keys.get(key, image)) for key, image in IMAGES])
     screen = load_screen("rxrx3-core", root)
-    model = load_model("pixel-statistics")
-    assert isinstance(model, ImageAdapter)
-    profiles = embed(screen, model, tmp_path / "profiles", "key")
-    assert len(profiles) == len(screen.wells) - 2
-    assert profiles.dropped["no image"] == 2
-    lines = [record.message for record in caplog.records if "cannot be decoded" in record.message]
-    assert [line.split(" is left out")[0] for line in lines] == [key_of(whole, 5), key_of(whole, 30)]
+    assert screen.images is not None
+    damaged = {field.row: field.damage for field in screen.images(screen.wells) if field.damage}
+    assert list(damaged) == list(broken)
+    for row, (channel, _) in broken.items():
+        assert str(damaged[row]).startswith(f"{screen.channels[channel - 1]} of {key_of(whole, row)} ")
+    check_pixels(screen, screen.wells.drop(index=list(broken)))
 
 
 def test_a_well_that_lacks_a_channel_is_named(root: Path) -> None:

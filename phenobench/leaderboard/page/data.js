@@ -1,5 +1,5 @@
 // The results as the other parts read them. What repeats is stored once, in the pool.
-const { pool, models, results, tables, published, sections, marks, names } = JSON.parse(byId("data").textContent);
+const { pool, models, results, tables, projections, published, sections, marks, names } = JSON.parse(byId("data").textContent);
 const SCALE = 1000;
 // The letters of a strip, in order, stand for places from its low to its high end.
 const LETTERS = Array.from({ length: 95 }, (_, i) => String.fromCharCode(i + 32)).filter((c) => !"\"\\<".includes(c));
@@ -38,11 +38,12 @@ function scoreOf(flat, number) {
 }
 
 function resultOf(number) {
-  const [model, map, steps, environment, annotations, origin, flat, warnings, skipped, strips] = results[number];
+  const [model, map, steps, environment, annotations, origin, flat, warnings, skipped, strips, wells] = results[number];
   return {
     model: models[model], map: pool[map], steps: pool[steps], environment: pool[environment],
     annotations: pool[annotations], ...pool[origin], warnings: warnings.map((i) => pool[i]), skipped: pool[skipped],
     scores: Array.from({ length: flat.length / 4 }, (_, i) => scoreOf(flat, i)), strips: strips.map(decodeStrip),
+    wells: wells < 0 ? null : decodeWells(projections[wells]),
   };
 }
 
@@ -55,4 +56,16 @@ function decodeStrip([about, n, ends, others = "", all = "", ...dots]) {
     value: numberOf(letters.slice(3)) / SCALE - 1, dots: places(dots[i]) }));
   return { subset, of, value, about: shown, low, high, n, rows, quantiles: places(all),
     others: others ? [...others].map((letter) => DIGIT.get(letter)) : null };
+}
+
+// Names of plates and a digit a well, likewise of complexes, then the first and the second coordinates, 0 to 1.
+function decodeWells(stored) {
+  const [plates, ofPlates, complexes, ofComplexes, before, after] = stored.map((i) => pool[i]);
+  const halves = (letters) => {
+    const places = [...letters].map((letter) => DIGIT.get(letter) / (LETTERS.length - 1));
+    return { x: places.slice(0, places.length / 2), y: places.slice(places.length / 2) };
+  };
+  return { n: ofPlates.length, groups: [{ of: "plate", names: plates, digits: ofPlates },
+    { of: "complex", names: complexes, digits: ofComplexes }],
+  stages: [{ name: "before", ...halves(before) }, { name: "after", ...halves(after) }] };
 }

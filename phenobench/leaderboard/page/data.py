@@ -13,6 +13,7 @@ import numpy as np
 from phenobench.figures.items import Strip
 from phenobench.leaderboard.board import MARKS, SECTIONS, Board, Column, Entry
 from phenobench.leaderboard.page.commands import model_options, result_options, start, table_options
+from phenobench.projections import Projection
 from phenobench.results import Result, ScoreInfo
 
 # Values are shown with three decimals, and stored as shown.
@@ -20,6 +21,8 @@ _SCALE = 1000
 # Letters that need no escape in JSON or HTML, in order: a place along an axis is one letter.
 _LETTERS = [letter for letter in map(chr, range(32, 127)) if letter not in '"\\<']
 _MOST_BYTES = 450_000
+# A letter for each of two coordinates of 200 wells after it, and now and then before; fewer wells where these are many.
+_BYTES_OF_PROJECTION, _MOST_BYTES_OF_PROJECTIONS = 600, 250_000
 
 
 @dataclass(frozen=True)
@@ -43,8 +46,8 @@ class _Pool:
     _numbers: dict[str, int] = field(default_factory=dict)
 
     def add(self, value: Any) -> int:
-        # Most are text; the JSON of nothing else begins like this.
-        key = f'"{value}' if isinstance(value, str) else json.dumps(value)
+        # Most are text; nothing else is shown with such a beginning.
+        key = f'"{value}' if isinstance(value, str) else repr(value)
         if key not in self._numbers:
             self._numbers[key] = len(self.values)
             self.values.append(value)
@@ -71,12 +74,16 @@ def page_data(board: Board) -> str:
     tables = [_table(list(group), number, pool) for _, group in groupby(shown, key=lambda column: column.table)]
     names = _Pool()
     detail = _detail(strips)
-    for row, own in zip(rows, strips, strict=True):
+    folders = {folder: place for place, folder in enumerate(board.projections)}
+    step = -(-len(folders) * _BYTES_OF_PROJECTION // _MOST_BYTES_OF_PROJECTIONS)
+    for path, row, own in zip(entries, rows, strips, strict=True):
         row.append([_stored(strip, detail, pool, names) for strip in own])
+        row.append(folders.get(path.rpartition("/")[0], -1))
     values = {
         "models": described,
         "results": rows,
         "tables": tables,
+        "projections": [_wells(projection, max(step, 1), pool) for projection in board.projections.values()],
         "published": [paper.model_dump(mode="json") for paper in board.published],
         "sections": list(SECTIONS.items()),
         "marks": list(MARKS.items()),
@@ -212,6 +219,25 @@ def _stored(strip: Strip, detail: _Detail, pool: _Pool, names: _Pool) -> list[An
     # Of the histogram of all pairs, heights from 0 to the highest.
     others = "" if strip.others is None else _letters(strip.others, (0.0, float(strip.others.max())))
     return [*stored, others, *(_letters(places, about.axis) for places in (all_dots, *dots))]
+
+
+def _wells(projection: Projection, step: int, pool: _Pool) -> list[int]:
+    """Names of plates and the place of each well's among them, likewise of complexes, then where the wells lie.
+
+    Args:
+        projection: of one model and normalization.
+        step: every so many wells are stored.
+        pool: takes all; models of one screen share the groups, and normalizations what was before.
+    """
+    stored = []
+    for names in (projection.plates[::step], projection.complexes[::step]):
+        known = sorted(set(names) - {""})
+        stored += [pool.add(known), pool.add("".join(str(known.index(name)) if name else "." for name in names))]
+    for places in (projection.before[::step], projection.after[::step]):
+        low, high = places.min(axis=0).tolist(), places.max(axis=0).tolist()
+        axes = [(low[i], high[i] if high[i] > low[i] else low[i] + 1) for i in range(2)]
+        stored.append(pool.add("".join(_letters(places[:, i], axes[i]) for i in range(2))))
+    return stored
 
 
 def _digits(number: int, length: int) -> str:

@@ -38,7 +38,21 @@ function headline(entry, result) {
 function figuresOf(entry, result, wide) {
   const width = Math.min(560, wide - 48);
   const strips = result.strips.filter((strip) => strip.subset === entry.score.subset);
-  return [tailFigure(entry, result, width), distribution(strips[0], width), strips.map((one) => ends(one, entry, width))];
+  return [tailFigure(entry, result, width), distribution(strips[0], width), strips.map((one) => ends(one, entry, width)),
+    wellsOf(result, entry.column.table.normalization, width)];
+}
+
+// The wells before and after, by plate and by complex.
+function wellsOf({ wells }, normalization, width) {
+  if (!wells) return [];
+  const side = Math.min(260, Math.floor((width - 16) / 2));
+  const groups = wells.groups.filter((group) => group.names.length);
+  const panel = (stage, group) => h("figure", {}, h("figcaption", { class: "quiet" }, `${stage.name}, by ${group.of}`),
+    scatter(stage, group, side));
+  return [h("h3", {}, `Wells before and after ${normalization}`),
+    h("p", { class: "quiet" }, `${count(wells.n)} treated wells on their first two principal components, each on its own `
+      + "scale. Plates should mix, and wells of a complex stay together. Grey: other plates, other genes."),
+    groups.map((group) => [h("div", { class: "pair" }, wells.stages.map((stage) => panel(stage, group))), legend(group)])];
 }
 
 function tailFigure(entry, result, width) {

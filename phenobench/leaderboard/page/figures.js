@@ -18,7 +18,7 @@ const along = ([low, high], from, to) => (value) =>
   Number((from + ((Math.min(high, Math.max(low, value)) - low) / (high - low)) * (to - from)).toFixed(1));
 
 // Value and interval on a line, chance as a tick; words beside it say the same.
-function forest(score, axis, section, width = 96) {
+function forest(score, axis, section, width = 72) {
   const x = along(axis, 4, width - 4), y = 9, ink = inkOf(section);
   return hidden(width, 18,
     s("line", { x1: 4, x2: width - 4, y1: y, y2: y, class: "axis" }),
@@ -85,3 +85,29 @@ function density(values, others, axis, width, label) {
     s("line", { x1: left, x2: right, y1: bottom, y2: bottom, class: "axis" }),
     ticks.map((tick) => s("text", { x: x(tick), y: bottom + 15, "text-anchor": "middle" }, minus(`${tick}`))));
 }
+
+// Groups differ by colour and by shape; what is in none is small.
+const SHAPES = [
+  (x, y, r) => `M${x - r},${y}a${r},${r} 0 1 0 ${2 * r},0a${r},${r} 0 1 0 ${-2 * r},0z`,
+  (x, y, r) => `M${x - r},${y - r}h${2 * r}v${2 * r}h${-2 * r}z`,
+  (x, y, r) => `M${x},${y - r}l${r},${2 * r}h${-2 * r}z`,
+  (x, y, r) => `M${x},${y - 1.3 * r}l${1.3 * r},${1.3 * r}l${-1.3 * r},${1.3 * r}l${-1.3 * r},${-1.3 * r}z`,
+  (x, y, r) => `M${x},${y + r}l${r},${-2 * r}h${-2 * r}z`,
+  (x, y, r) => `M${x - r},${y - 0.4 * r}h${0.6 * r}v${-0.6 * r}h${0.8 * r}v${0.6 * r}h${0.6 * r}v${0.8 * r}`
+    + `h${-0.6 * r}v${0.6 * r}h${-0.8 * r}v${-0.6 * r}h${-0.6 * r}z`,
+];
+const mark = (group, x, y) => (group < 0 ? SHAPES[0](x, y, 1.5) : SHAPES[group](x, y, 3));
+const groupClass = (group) => (group < 0 ? "dim faint" : `group${group}`);
+
+// Wells at their two coordinates, by group.
+function scatter(stage, group, side) {
+  const x = along([0, 1], 6, side - 6), y = along([0, 1], side - 6, 6);
+  const own = (number) => [...group.digits].map((digit, i) =>
+    ((digit === "." ? -1 : Number(digit)) === number ? mark(number, x(stage.x[i]), y(stage.y[i])) : "")).join("");
+  return picture(side, side, `${group.digits.length} treated wells ${stage.name} normalization, by ${group.of}`,
+    s("rect", { x: 0.5, y: 0.5, width: side - 1, height: side - 1, class: "frame" }),
+    [-1, ...group.names.keys()].map((number) => s("path", { d: own(number), class: groupClass(number) })));
+}
+
+const legend = (group) => h("ul", { class: "legend", "aria-label": group.of }, group.names.map((name, number) =>
+  h("li", {}, hidden(10, 10, s("path", { d: mark(number, 5, 5), class: groupClass(number) })), name)));

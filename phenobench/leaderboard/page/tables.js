@@ -165,10 +165,13 @@ function board(name, shown, columns) {
   return h("div", { class: "scroll", role: "region", "aria-label": name, tabindex: 0 }, table);
 }
 
+// A long name goes on in the next line with its weights.
+const named = (label) => label.split(/(?=@)/).flatMap((part, i) => (i ? [h("wbr"), part] : [part]));
+
 function group(about, rows, shown) {
   return h("tbody", {},
     h("tr", { class: "group" }, h("th", { scope: "rowgroup", colspan: shown.length + 1 }, h("span", {}, about))),
-    rows.map((row) => h("tr", {}, h("th", { scope: "row" }, row.label), shown.map((column) => {
+    rows.map((row) => h("tr", {}, h("th", { scope: "row" }, named(row.label)), shown.map((column) => {
       const entry = row.entries.get(column.of);
       if (entry) return h("td", { class: column.className }, column.cell(entry));
       const reason = row.missing.get(column.of)?.reason ?? "no result";
