@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -15,17 +16,21 @@ if TYPE_CHECKING:
 
     def _compiled(function: F) -> F: ...
 
+    def _compiled_to_the_bit(function: F) -> F: ...
+
 else:
     import numba
 
-    def _compiled(function):
-        # Sums may be taken in vectors; nothing else about numbers changes, NaN and infinities least.
-        options = {"nogil": True, "fastmath": {"reassoc", "contract"}}
+    def _compiled_to_the_bit(function, fastmath=False):
+        options = {"nogil": True, "fastmath": fastmath}
         try:
             return numba.njit(cache=True, **options)(function)
         except RuntimeError:
             # There is no folder that compiled code could be kept in.
             return numba.njit(**options)(function)
+
+    # Sums may be taken in vectors; nothing else about numbers changes, NaN and infinities least.
+    _compiled = partial(_compiled_to_the_bit, fastmath={"reassoc", "contract"})
 
 
 # Cells looked at at once, in vectors, for one that is open.
@@ -192,6 +197,38 @@ def _decide(
                 at += exact[place] == level
         first = last
     return above, at, computed
+
+
+@_compiled_to_the_bit
+def expected_precision(
+    start: np.ndarray, level: np.ndarray, greater: np.ndarray, equal: np.ndarray, numbers: np.ndarray,
+    precision: np.ndarray,
+) -> None:  # fmt: skip
+    """Fill in the average precision of queries (q,), ties by their expectation (``ties.precision_in_block``).
+
+    Args:
+        start: first pair of each query, and the number of pairs (q + 1,).
+        level: of the pairs, in a query the highest first, float32 (m,).
+        greater: negatives above that level, int64 (m,).
+        equal: negatives at that level, int64 (m,).
+        numbers: harmonic numbers.
+        precision: float64 (q,); queries without pairs are left as they are.
+    """
+    for query in range(len(precision)):
+        first, last = start[query], start[query + 1]
+        total, pair = 0.0, first
+        while pair < last:
+            end = pair + 1
+            while end < last and level[end] == level[pair]:
+                end += 1
+            above, positives = pair - first, end - pair
+            size, rank = positives + equal[pair], above + greater[pair]
+            slope = (positives - 1.0) / (size - 1.0) if size > 1 else 0.0
+            tail = numbers[rank + size] - numbers[rank]
+            total += positives / size * (slope * size + (above + 1.0 - slope * (rank + 1.0)) * tail)
+            pair = end
+        if last > first:
+            precision[query] = total / (last - first)
 
 
 @_compiled

@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 
 from phenobench.errors import InputError, unknown
+from phenobench.metrics import loops
 from phenobench.metrics.cosines import Cosines
 from phenobench.metrics.counting import Counts, Group, count_negatives
 from phenobench.metrics.pair_rules import PairRules, Rule, pair_rules
 from phenobench.metrics.positives import Positives, positives
-from phenobench.metrics.ties import expected_average_precision, harmonic, precision_in_block
+from phenobench.metrics.ties import expected_average_precision, harmonic
 
 Ties = Literal["expected", "optimistic", "pessimistic"]
 TIES = ("expected", "optimistic", "pessimistic")
@@ -156,17 +157,12 @@ def _counts(count: _Counter, rules: PairRules, rows: np.ndarray, pairs: Positive
 
 def _precision(pairs: Positives, counts: Counts, ties: Ties, numbers: np.ndarray) -> np.ndarray:
     """Average precision of each query (q,) from its positives' counts of negatives."""
-    query, start, greater = pairs.query, pairs.start, counts.greater
-    n_positive = np.diff(start)
-    place = np.arange(len(query)) - start[query]
+    n_positive = np.diff(pairs.start)
+    precision = np.full(len(n_positive), np.nan)
     if ties == "expected":
-        new = np.diff(query, prepend=-1).astype(bool) | np.diff(pairs.level, prepend=np.inf).astype(bool)
-        first = np.flatnonzero(new)
-        size = np.diff(first, append=len(query))
-        rank = place[first] + greater[first]
-        total = precision_in_block(size, counts.equal[first], place[first], rank, numbers)
-        summed = np.bincount(query[first], weights=total, minlength=len(n_positive))
-    else:
-        rank = place + 1 + greater + (counts.equal if ties == "pessimistic" else 0)
-        summed = np.bincount(query, weights=(place + 1) / rank, minlength=len(n_positive))
-    return np.divide(summed, n_positive, out=np.full(len(n_positive), np.nan), where=n_positive > 0)
+        loops.expected_precision(pairs.start, pairs.level, counts.greater, counts.equal, numbers, precision)
+        return precision
+    place = np.arange(len(pairs.query)) - pairs.start[pairs.query] + 1
+    rank = place + counts.greater + (counts.equal if ties == "pessimistic" else 0)
+    summed = np.bincount(pairs.query, weights=place / rank, minlength=len(n_positive))
+    return np.divide(summed, n_positive, out=precision, where=n_positive > 0)

@@ -20,7 +20,8 @@ RESOLUTION = 1 / LEVELS
 UNDEFINED = -2 * LEVELS
 # Both factors of an estimate carry the square root of the scale: a power of two, so that nothing is rounded.
 _SCALE = np.float32(LEVELS**0.5)
-_ROWS_AT_ONCE = 1024
+# Rows of a task: enough that Python takes no part of the time worth naming.
+_ROWS_AT_ONCE = 512
 
 
 def unit_rows(features: np.ndarray) -> np.ndarray:
