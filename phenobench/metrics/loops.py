@@ -34,7 +34,7 @@ else:
 
 
 # Cells looked at at once, in vectors, for one that is open.
-_SCANNED = 64
+_SCANNED = 16
 # So many ties are met one by one, and more are searched for.
 _STEPPED = 8
 _NO_VALUE, _BARRED = np.float32(np.nan), np.float32(-np.inf)
