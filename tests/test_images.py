@@ -40,8 +40,9 @@ def refusal(path: Path) -> str:
         {"compression": "deflate", "predictor": True},
         {"byteorder": ">"},
         {"tile": (16, 16), "compression": "lzw"},
+        {"bigtiff": True, "compression": "lzw"},
     ],
-    ids=["plain", "lzw", "deflate", "big-endian", "tiled"],
+    ids=["plain", "lzw", "deflate", "big-endian", "tiled", "big file"],
 )
 def test_tiff_comes_back_to_the_bit(tmp_path: Path, dtype: type[np.unsignedinteger], options: dict[str, Any]) -> None:
     image, path = pixels(dtype), tmp_path / "field.TIF"
@@ -68,6 +69,16 @@ def test_a_singleton_axis_is_no_second_channel(tmp_path: Path) -> None:
     image = pixels(np.uint16)
     tifffile.imwrite(tmp_path / "field.tif", image[None])
     np.testing.assert_array_equal(read_image(tmp_path / "field.tif"), image)
+
+
+@pytest.mark.parametrize("byteorder", ["<", ">"])
+def test_a_stack_of_pages_is_refused_and_not_cut_to_its_first(tmp_path: Path, byteorder: Any) -> None:
+    path = tmp_path / "field.tif"
+    with tifffile.TiffWriter(path, byteorder=byteorder) as pages:
+        for _ in range(2):
+            pages.write(pixels(np.uint16), compression="lzw", contiguous=False)
+    with pytest.raises(InputError, match=r"shape \(2, "):
+        read_image(path)
 
 
 @pytest.mark.parametrize("suffix", ["tif", "png"])

@@ -19,15 +19,19 @@ def site_of(row: int, site: str, names: Sequence[object], images: Iterable[np.nd
         names: what the images of the channels are called, for the sentence.
         images: (h, w) each, as ``read_image`` gives them; a damaged one raises ``DamagedImageError`` at its turn.
     """
-    loaded: list[np.ndarray] = []
+    damaged = np.empty((len(names), 0, 0), np.uint8)
+    pixels = damaged
     try:
-        for name, image in zip(names, images, strict=True):
-            loaded.append(image)
-            if (image.shape, image.dtype) != (loaded[0].shape, loaded[0].dtype):
+        # Each image is put in its place at once: its memory is warm for the next one then.
+        for place, (name, image) in enumerate(zip(names, images, strict=True)):
+            if place == 0:
+                pixels = np.empty((len(names), *image.shape), image.dtype)
+            if (image.shape, image.dtype) != (pixels.shape[1:], pixels.dtype):
                 raise DamagedImageError(
-                    f"{name} is {image.shape} {image.dtype} and {names[0]} of the same site {loaded[0].shape} "
-                    f"{loaded[0].dtype}; give the channels of a site in one size and type"
+                    f"{name} is {image.shape} {image.dtype} and {names[0]} of the same site {pixels.shape[1:]} "
+                    f"{pixels.dtype}; give the channels of a site in one size and type"
                 )
+            pixels[place] = image
     except DamagedImageError as error:
-        return SiteImage(row, site, np.empty((len(names), 0, 0), np.uint8), str(error))
-    return SiteImage(row, site, np.stack(loaded))
+        return SiteImage(row, site, damaged, str(error))
+    return SiteImage(row, site, pixels)
