@@ -33,7 +33,7 @@ from phenobench.metrics.group_null import group_p_values
 from phenobench.metrics.intervals import proportion_of_pairs
 from phenobench.metrics.paired import difference_of_pairs
 from phenobench.metrics.significance import average_precision_null, p_value
-from phenobench.metrics.similarity import unit_rows
+from phenobench.metrics.units import unit_rows
 from phenobench.tasks.comparison import compare
 
 FILE = "calibration.json"

@@ -14,7 +14,7 @@ from benchmarks.speed.row import Row, Work, gemm, sized
 from phenobench.annotations import get_annotations, load_annotations
 from phenobench.metrics.intervals import proportion_of_pairs
 from phenobench.metrics.relationships import cosine_map, recall_in_map
-from phenobench.metrics.similarity import unit_rows
+from phenobench.metrics.units import unit_rows
 
 FEATURES, TAILS = 384, (0.05, 0.95)
 RESAMPLES, _NAIVE_RESAMPLES = 1_000, 4

@@ -9,8 +9,8 @@ from functools import cache
 import numpy as np
 import torch
 
-# Cells of the product held at a time: 2**22 in float32 are 16 MiB, so that no memory is touched for the first time.
-_BLOCK_CELLS = 2**22
+# Rows, and columns, of the product at a time: squares of 16 MiB in float32, as a product is fastest.
+_BLOCK = 2**11
 # On a GPU, where a product has to be large.
 _GPU_BLOCK_CELLS = 2**28
 
@@ -69,23 +69,23 @@ def sized(full: int, scale: float, least: int) -> int:
 
 
 def gemm(left: np.ndarray, right: np.ndarray) -> Callable[[], object]:
-    """The float32 product of all rows with all rows, block by block into one buffer.
+    """The float32 product of all rows with all rows, square by square into one buffer.
 
     Both factors are copies of their own, since a product of a matrix with itself takes another and slower way in BLAS.
     They are made at the first call, so that they are not there when memory is measured.
     """
-    step = max(1, _BLOCK_CELLS // len(right))
 
     @cache
     def factors() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        buffer = np.empty((min(step, len(left)), len(right)), dtype=np.float32)
-        return left.astype(np.float32), right.astype(np.float32), buffer
+        return left.astype(np.float32), right.astype(np.float32), np.empty(_BLOCK**2, dtype=np.float32)
 
     def product() -> None:
         rows, columns, buffer = factors()
-        for start in range(0, len(rows), step):
-            block = rows[start : start + step]
-            np.matmul(block, columns.T, out=buffer[: len(block)])
+        for top in range(0, len(rows), _BLOCK):
+            some = rows[top : top + _BLOCK]
+            for first in range(0, len(columns), _BLOCK):
+                others = columns[first : first + _BLOCK]
+                np.matmul(some, others.T, out=buffer[: len(some) * len(others)].reshape(len(some), -1))
 
     return product
 

@@ -12,11 +12,12 @@ from threading import Lock
 import numpy as np
 
 from phenobench.metrics import loops
-from phenobench.metrics.similarity import UNDEFINED, levels, margin, single_rows
+from phenobench.metrics.similarity import UNDEFINED, levels, margin
 from phenobench.metrics.threads import in_threads
+from phenobench.metrics.units import single_rows
 
-# Images and texts of a tile of similarities, which a core's cache holds (float32: 1 MiB).
-_IMAGES, _TEXTS = 256, 1024
+# Images and texts of a tile of similarities: a product is fastest in large ones (float32: 8 MiB).
+_IMAGES, _TEXTS = 1024, 2048
 # From this share of open similarities on, a product in float64 is faster than they are one by one.
 _MOST_OPEN = 1 / 64
 # Pairs of one task.
@@ -86,7 +87,7 @@ def count_candidates(images: np.ndarray, texts: np.ndarray, correct: np.ndarray)
             found, others = np.zeros((2, len(level)), np.int64), np.zeros((2, level.shape[1]), np.int64)
             bars = image_bar[rows], text_bar[columns]
             if not loops.count_both_ways(
-                level, margin(d), images[rows], texts[columns], *bars, most_open, found, others
+                level, margin(d, piece=d), images[rows], texts[columns], *bars, most_open, found, others
             ):
                 level = levels(images[rows] @ texts[columns].T)
                 finish(level, rows, columns)

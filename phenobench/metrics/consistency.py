@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from phenobench.errors import InputError
-from phenobench.metrics.similarity import LEVELS, unit_rows
+from phenobench.metrics.similarity import LEVELS
+from phenobench.metrics.units import unit_rows
 
 
 def perturbation_consistency(

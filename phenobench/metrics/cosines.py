@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from phenobench.metrics import loops
-from phenobench.metrics.similarity import UNDEFINED, levels, margin, single_rows, unit_rows
+from phenobench.metrics.similarity import UNDEFINED, levels, margin, product_in_pieces
 from phenobench.metrics.threads import in_threads
+from phenobench.metrics.units import single_rows, unit_rows
 
 # Pairs of one task; products of two rows are no more than some bytes of Python's time then.
 _PAIRS_AT_ONCE = 2**14
@@ -42,7 +43,8 @@ class Cosines:
             InputError: not a matrix, or a value is NaN or infinite.
         """
         units = unit_rows(features)
-        return cls(units, single_rows(units), np.asarray(~units.any(axis=1)), absolute)
+        single = single_rows(units)
+        return cls(units, single, np.asarray(~single.any(axis=1)), absolute)
 
     @property
     def margin(self) -> np.float32:
@@ -61,11 +63,9 @@ class Cosines:
             return self.single[rows[0] : rows[-1] + 1]
         return self.single[rows]
 
-    def estimates(
-        self, rows: np.ndarray, others: np.ndarray, single: np.ndarray, other_single: np.ndarray, out: np.ndarray
-    ) -> None:
-        """``levels`` but for the margin, with ``single`` of both at hand."""
-        np.matmul(single, other_single.T, out=out)
+    def estimates(self, rows: np.ndarray, others: np.ndarray, out: np.ndarray) -> None:
+        """``levels`` but for the margin."""
+        product_in_pieces(self.single_rows(rows), self.single_rows(others), out)
         self._finish(out, rows, others)
 
     def _finish(self, block: np.ndarray, rows: np.ndarray, others: np.ndarray) -> None:
@@ -76,12 +76,12 @@ class Cosines:
             block[self.undefined[rows]] = UNDEFINED
 
     def pair_levels(self, rows: np.ndarray, start: np.ndarray, others: np.ndarray, order: np.ndarray) -> np.ndarray:
-        """Levels of queries with their others.
+        """Levels of queries with their others, each query's in order, the highest first.
 
         Args:
             rows: of the queries (q,).
             start: first pair of each query, and the number of pairs (q + 1,).
-            others: rows of the pairs (m,).
+            others: rows of the pairs (m,), put in that order, too.
             order: the queries (q,), those with much the same others next to each other, as a cache likes it.
 
         Returns:

@@ -54,7 +54,16 @@ def count_negatives(cosines: Cosines, rules: PairRules, groups: Sequence[Group])
     """
     countings = [_Counting(cosines, rules, group) for group in groups]
     tasks = [(counting, top) for counting in countings for top in range(0, len(counting.rows), counting.height)]
-    in_threads(lambda task: task[0].count(task[1]), tasks)
+    most = max((counting.height * counting.width for counting in countings), default=0)
+    # Memory that is touched for the first time costs more than a sort, so a thread's goes from task to task.
+    kept: list[np.ndarray] = []
+
+    def count(task: tuple[_Counting, int]) -> None:
+        room = kept.pop() if kept else np.empty((3, most), dtype=np.float32)
+        task[0].count(task[1], room)
+        kept.append(room)
+
+    in_threads(count, tasks)
     return [Counts(counting.greater, counting.equal, counting.negatives) for counting in countings]
 
 
@@ -67,7 +76,8 @@ class _Counting:
         wide = max(_TILE, _CELLS_A_POSITIVE * most)
         self.mutual = wide < len(self.rows) and np.array_equal(np.sort(self.rows), group.candidates)
         self.candidates = self.rows if self.mutual else group.candidates
-        self.width = min(wide, len(self.candidates))
+        # Tiles of about one width: the last one of several is not a narrow rest.
+        self.width = -(-len(self.candidates) // -(-len(self.candidates) // wide))
         self.height = self.width if self.mutual else max(1, _TILE**2 // self.width)
         # Where a candidate of ascending rows is among these.
         order = np.argsort(self.candidates, kind="stable")
@@ -77,11 +87,15 @@ class _Counting:
         self.estimating = True
         self.adding = Lock()
 
-    def count(self, top: int) -> None:
-        """Count for some queries from the first on; if mutual, only candidates from there on, but for these as well."""
+    def count(self, top: int, room: np.ndarray) -> None:
+        """Count for some queries from the first on; if mutual, only candidates from there on, but for these as well.
+
+        Args:
+            top: number of the first query.
+            room: for three tiles, float32 (3, cells), overwritten.
+        """
         queries = slice(top, min(top + self.height, len(self.rows)))
-        tile = np.empty(self.height * self.width, dtype=np.float32)
-        single = self.cosines.single_rows(self.rows[queries])
+        tile, turned, ranked = room
         for left in range(top if self.mutual else 0, len(self.candidates), self.width):
             places = slice(left, min(left + self.width, len(self.candidates)))
             exact = not self.estimating
@@ -90,13 +104,15 @@ class _Counting:
                 block = self.cosines.levels(rows, others)
             else:
                 block = tile[: len(rows) * len(others)].reshape(len(rows), -1)
-                self.cosines.estimates(rows, others, single, self.cosines.single_rows(others), block)
+                self.cosines.estimates(rows, others, block)
             if self.mutual and left > top:
-                self._look_up(places, queries, block.T.copy(), exact)
-            self._look_up(queries, places, block, exact)
+                other_block = turned[: block.size].reshape(block.T.shape)
+                loops.transpose(block, other_block)
+                self._look_up(places, queries, other_block, ranked, exact)
+            self._look_up(queries, places, block, ranked, exact)
 
-    def _look_up(self, queries: slice, places: slice, block: np.ndarray, exact: bool) -> None:
-        """Count candidates in a block (q, c) of levels, or of estimates; the block is used up."""
+    def _look_up(self, queries: slice, places: slice, block: np.ndarray, ranked: np.ndarray, exact: bool) -> None:
+        """Count candidates in a block (q, c) of levels, or of estimates; it is used up, and so is room for as much."""
         rows, others = self.rows[queries], self.candidates[places]
         start = self.pairs.start[queries.start : queries.stop + 1]
         mine = slice(int(start[0]), int(start[-1]))
@@ -105,8 +121,11 @@ class _Counting:
         greater, equal = np.zeros((2, len(level)), dtype=np.int64)
         if not exact:
             most_open = int(_MOST_OPEN * block.size)
+            ranked = ranked[: block.size].reshape(block.shape)
+            np.copyto(ranked, block)
+            ranked.sort(axis=1)
             exact = not loops.count_by_estimates(
-                block, np.sort(block, axis=1), self.cosines.margin, self.cosines.units, rows, others,
+                block, ranked, self.cosines.margin, self.cosines.units, rows, others,
                 self.cosines.absolute, start, level, most_open, greater, equal,
             )  # fmt: skip
             if exact:

@@ -17,7 +17,7 @@ from phenobench.metrics.cosines import Cosines
 from phenobench.metrics.counting import Counts, Group, overlap
 from phenobench.metrics.pair_rules import PairRules
 from phenobench.metrics.positives import Positives
-from phenobench.metrics.similarity import LEVELS, UNDEFINED
+from phenobench.metrics.similarity import LEVELS, UNDEFINED, margin
 from phenobench.models.device import pick_device
 
 # Queries, and candidates, of a tile; it takes 64 MiB in float32, 128 MiB in float64, and as much for what it finds.
@@ -54,6 +54,8 @@ class DeviceCounting:
         self.cosines, self.rules, self.device = cosines, rules, device
         self.undefined = self.there(cosines.undefined) if cosines.undefined.any() else None
         self.unlike = [self.there(codes) for codes in rules.unlike_codes]
+        # A GPU may sum all of a row's products in any order.
+        self.margin = float(margin(cosines.units.shape[1], piece=cosines.units.shape[1]))
         fast = device.type == "cuda" and torch.cuda.get_device_capability(device) in _FAST_DOUBLES
         self.estimating = not fast
 
@@ -128,9 +130,9 @@ class _Counting:
         real = np.arange(np.diff(start).max()) < np.diff(start)[:, None]
         padded = np.full(real.shape, np.inf)
         padded[real] = pairs.level[mine]
-        level, margin = self.on.there(padded), float(self.on.cosines.margin)
+        level = self.on.there(padded)
         # Levels are whole. Estimates are off by less than the margin: on which side a bound itself is does not matter.
-        levels, estimates = _LookUp(level, 0.0, 0.5), _LookUp(level.float(), margin, margin)
+        levels, estimates = _LookUp(level, 0.0, 0.5), _LookUp(level.float(), self.on.margin, self.on.margin)
         keys, estimating = [np.empty(0, dtype=np.int64)], self.on.estimating
         for left in range(0, len(self.group.candidates), _CANDIDATES):
             places = slice(left, min(left + _CANDIDATES, len(self.group.candidates)))

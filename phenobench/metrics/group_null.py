@@ -18,9 +18,10 @@ import numpy as np
 
 from phenobench.metrics import loops
 from phenobench.metrics.significance import distinct_positions, p_value
-from phenobench.metrics.similarity import LEVELS, UNDEFINED, levels, unit_rows
+from phenobench.metrics.similarity import LEVELS, UNDEFINED, levels
 from phenobench.metrics.threads import in_threads
 from phenobench.metrics.ties import harmonic
+from phenobench.metrics.units import unit_rows
 
 DRAWS, FEWEST_DRAWS = 4_999, 999
 # Beyond these no p-value is computed: rows (so many take a minute where all plates meet), and similarities looked up

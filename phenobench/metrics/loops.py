@@ -35,9 +35,59 @@ else:
 
 # Cells looked at at once, in vectors, for one that is open.
 _SCANNED = 16
+# Rows, and columns, of what is turned at a time.
+_SQUARE = 16
+# So few are sorted one by one.
+_INSERTED = 48
 # So many ties are met one by one, and more are searched for.
 _STEPPED = 8
 _NO_VALUE, _BARRED = np.float32(np.nan), np.float32(-np.inf)
+
+
+@_compiled
+def scale_rows(rows: np.ndarray) -> int:
+    """Scale rows float64 (n, d) to length 1 but for zero ones; the first that is not finite, where it ends, or n.
+
+    Scaling by the largest entry first keeps the squares of very large or small values finite.
+    """
+    for number in range(len(rows)):
+        row = rows[number]
+        # NaN times 0 is NaN, and so is infinity.
+        largest, odd = 0.0, 0.0
+        for place in range(len(row)):
+            largest = max(largest, abs(row[place]))
+            odd += row[place] * 0.0
+        if odd != 0.0:
+            return number
+        if largest > 0.0:
+            for place in range(len(row)):
+                row[place] /= largest
+            length = np.sqrt(dot(row, row))
+            for place in range(len(row)):
+                row[place] /= length
+    return len(rows)
+
+
+@_compiled
+def group_pairs(
+    rows: np.ndarray, members: np.ndarray, first: np.ndarray, last: np.ndarray, query: np.ndarray, other: np.ndarray
+) -> None:
+    """Fill in the pairs of queries with the other members of their groups.
+
+    Args:
+        rows: of the queries (q,).
+        members: rows, those of a group next to each other.
+        first: where each query's group begins in them (q,).
+        last: where it ends (q,).
+        query: each pair's query, by number, int64 (m,).
+        other: its other row, int64 (m,).
+    """
+    filled = 0
+    for number in range(len(rows)):
+        for place in range(first[number], last[number]):
+            if members[place] != rows[number]:
+                query[filled], other[filled] = number, members[place]
+                filled += 1
 
 
 @_compiled
@@ -61,7 +111,7 @@ def pair_levels(
     units: np.ndarray, other_units: np.ndarray, absolute: bool,
     queries: np.ndarray, rows: np.ndarray, start: np.ndarray, others: np.ndarray, level: np.ndarray,
 ) -> None:  # fmt: skip
-    """Fill in the levels of some queries' pairs.
+    """Fill in the levels of some queries' pairs, and put each query's in order, the highest first.
 
     Args:
         units: rows of length 1, or zero where there is no cosine, float64 (n, d).
@@ -70,7 +120,7 @@ def pair_levels(
         queries: numbers of the queries, in the order of the work.
         rows: of all queries (q,).
         start: first pair of each query, and the number of pairs (q + 1,).
-        others: rows of the pairs (m,).
+        others: rows of the pairs (m,), put in that order, too.
         level: float32 (m,).
     """
     for query in queries:
@@ -82,6 +132,33 @@ def pair_levels(
             # Few cosines are 0, and of fewer the reason has to be found.
             undefined_pair = undefined or (cosine == 0.0 and not other.any())
             level[pair] = UNDEFINED if undefined_pair else level_of(cosine, absolute)
+        _sort_descending(level[start[query] : start[query + 1]], others[start[query] : start[query + 1]])
+
+
+@_compiled
+def _sort_descending(level: np.ndarray, others: np.ndarray) -> None:
+    """Sort levels (k,), the highest first, and what belongs to them (k,)."""
+    if len(level) > _INSERTED:
+        order = np.argsort(-level)
+        level[:], others[:] = level[order], others[order]
+        return
+    for place in range(1, len(level)):
+        own, other = level[place], others[place]
+        while place > 0 and level[place - 1] < own:
+            level[place], others[place] = level[place - 1], others[place - 1]
+            place -= 1
+        level[place], others[place] = own, other
+
+
+@_compiled
+def transpose(block: np.ndarray, turned: np.ndarray) -> None:
+    """Fill in the columns of a block float32 (q, c) as rows (c, q), square by square as a cache likes it."""
+    rows, columns = block.shape
+    for top in range(0, rows, _SQUARE):
+        for left in range(0, columns, _SQUARE):
+            for row in range(top, min(top + _SQUARE, rows)):
+                for column in range(left, min(left + _SQUARE, columns)):
+                    turned[column, row] = block[row, column]
 
 
 @_compiled
@@ -113,13 +190,14 @@ def count_by_levels(
         greater: int64 (m,).
         equal: int64 (m,).
     """
+    places = np.empty(np.diff(start).max(), dtype=np.int64)
     for query in range(len(ranked)):
-        values = ranked[query]
-        for pair in range(start[query], start[query + 1]):
-            below = _below(values, level[pair])
-            upto = _behind(values, below, level[pair])
-            greater[pair] += len(values) - upto
-            equal[pair] += upto - below
+        values, own = ranked[query], level[start[query] : start[query + 1]]
+        _count_below(values, own, places)
+        for pair in range(len(own)):
+            upto = _behind(values, places[pair], own[pair])
+            greater[start[query] + pair] += len(values) - upto
+            equal[start[query] + pair] += upto - places[pair]
 
 
 @_compiled
@@ -148,13 +226,19 @@ def count_by_estimates(
         False where more are open; counts are of no use then.
     """
     exact = np.empty(block.shape[1], dtype=np.float32)
+    most = np.diff(start).max()
+    bounds, places = np.empty(most, dtype=np.float32), np.empty(most, dtype=np.int64)
     n_open = 0
     for query in range(len(block)):
         values, own = ranked[query], block[query]
+        first, last = start[query], start[query + 1]
+        lows = bounds[: last - first]
+        lows[:] = level[first:last] - margin
+        _count_below(values, lows, places)
         fresh = True
-        for pair in range(start[query], start[query + 1]):
-            low, high = level[pair] - margin, level[pair] + margin
-            upto = below = _below(values, low)
+        for pair in range(first, last):
+            low, high = lows[pair - first], level[pair] + margin
+            upto = below = places[pair - first]
             while upto < len(values) and values[upto] <= high:
                 upto += 1
             greater[pair] += len(values) - upto
@@ -366,6 +450,25 @@ def precision_of_sets(
             tail = numbers[rank + size] - numbers[rank]
             total += (slope * size + (above + 1.0 - slope * (rank + 1.0)) * tail) / size
         precision[number] = total / n_positive
+
+
+@_compiled
+def _count_below(values: np.ndarray, bounds: np.ndarray, counts: np.ndarray) -> None:
+    """How many of the ascending values are below each bound, into the first counts int64.
+
+    All bounds take each step together: one search alone waits for its own last step, or guesses wrong.
+    """
+    counts[: len(bounds)] = 0
+    if not len(values):
+        return
+    left = len(values)
+    while left > 1:
+        half = left >> 1
+        for item in range(len(bounds)):
+            counts[item] += half & -np.int64(values[counts[item] + half - 1] < bounds[item])
+        left -= half
+    for item in range(len(bounds)):
+        counts[item] += np.int64(values[counts[item]] < bounds[item])
 
 
 @_compiled

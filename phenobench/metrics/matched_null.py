@@ -7,7 +7,8 @@ import pandas as pd
 
 from phenobench.errors import InputError
 from phenobench.metrics.significance import distinct_positions
-from phenobench.metrics.similarity import LEVELS, unit_rows
+from phenobench.metrics.similarity import LEVELS
+from phenobench.metrics.units import unit_rows
 
 # Cells of the sums of drawn groups held at a time: 2**22 in float64 are 32 MiB.
 _BLOCK_CELLS = 2**22

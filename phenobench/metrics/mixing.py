@@ -11,7 +11,8 @@ from scipy.sparse.csgraph import connected_components
 
 from phenobench.errors import InputError
 from phenobench.metrics.intervals import LEVEL
-from phenobench.metrics.similarity import LEVELS, levels, unit_rows
+from phenobench.metrics.similarity import LEVELS, levels
+from phenobench.metrics.units import unit_rows
 
 _PERMUTATIONS = 20
 _JACKKNIFE_GROUPS = 20

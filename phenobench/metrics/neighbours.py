@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from phenobench.errors import InputError
-from phenobench.metrics.similarity import UNDEFINED, levels, unit_rows
+from phenobench.metrics.similarity import UNDEFINED, levels
+from phenobench.metrics.units import unit_rows
 
 # faiss computes in float32: candidates closer than this to the last place are looked at again, exactly.
 _DOUBT = 1e-5

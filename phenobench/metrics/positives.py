@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from phenobench.metrics import loops
 from phenobench.metrics.cosines import Cosines
 from phenobench.metrics.pair_rules import PairRules
 
@@ -37,20 +38,19 @@ def positives(cosines: Cosines, rules: PairRules, rows: np.ndarray, label: np.nd
     """The positives of queries, given their rows (q,) and, where queries are row-label pairs, their labels."""
     query, other = _by_group(rules, rows) if rules.by_group else rules.irregular_pairs(rows, label)
     keep = rules.kept(rows[query], other)
-    query, other = query[keep], other[keep]
+    if not keep.all():
+        query, other = query[keep], other[keep]
     start = np.concatenate([[0], np.cumsum(np.bincount(query, minlength=len(rows)))])
     level = cosines.pair_levels(rows, start, other, np.argsort(rules.positive_codes[rows], kind="stable"))
-    # One number for query and level is sorted much faster than two.
-    order = np.argsort(query * 2**25 - level.astype(np.int64))
-    return Positives(query[order], other[order], level[order], start)
+    return Positives(query, other, level, start)
 
 
 def _by_group(rules: PairRules, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(query's number, row) of all pairs in a group of ``positive_codes``."""
+    """(query's number, row) of all pairs of two in a group of ``positive_codes``."""
     members = np.argsort(rules.positive_codes, kind="stable")
     codes = rules.positive_codes[members]
     first = np.searchsorted(codes, rules.positive_codes[rows], "left")
-    size = np.searchsorted(codes, rules.positive_codes[rows], "right") - first
-    query = np.repeat(np.arange(len(rows)), size)
-    place = np.arange(len(query)) - np.repeat(np.cumsum(size) - size - first, size)
-    return query, members[place]
+    last = np.searchsorted(codes, rules.positive_codes[rows], "right")
+    query, other = np.empty((2, int((last - first - 1).sum())), dtype=np.int64)
+    loops.group_pairs(rows, members, first, last, query, other)
+    return query, other

@@ -115,7 +115,7 @@ def average_precision(
 
 def _shares(rules: PairRules, query: np.ndarray) -> Iterator[np.ndarray]:
     """Queries in shares of a bounded number of positive pairs, those with the same candidates next to each other."""
-    order = np.lexsort((rules.positive_codes[query], rules.negative_codes[query]))
+    order = np.argsort(rules.negative_codes[query], kind="stable")
     cost = rules.most_positives(query)[order]
     share = np.cumsum(cost) // _MOST_PAIRS
     return (part for part in np.split(order, np.flatnonzero(np.diff(share)) + 1) if len(part))

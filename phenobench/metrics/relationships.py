@@ -13,8 +13,9 @@ import pyarrow.compute as pc
 
 from phenobench.errors import InputError, unknown
 from phenobench.metrics import loops
-from phenobench.metrics.similarity import LEVELS, unit_rows
+from phenobench.metrics.similarity import LEVELS
 from phenobench.metrics.threads import in_threads
+from phenobench.metrics.units import unit_rows
 
 TailTies = Literal["expected", "strict"]
 # Rows and columns of a product, and levels counted at a time: the counts are in no cache any more after each product.

@@ -10,8 +10,9 @@ import pandas as pd
 
 from phenobench.errors import InputError
 from phenobench.metrics.candidates import count_candidates
-from phenobench.metrics.similarity import levels, unit_rows
+from phenobench.metrics.similarity import levels
 from phenobench.metrics.ties import first_rank, first_reciprocal, hit_probability
+from phenobench.metrics.units import unit_rows
 
 _BLOCK_CELLS = 2**23
 

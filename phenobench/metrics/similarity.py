@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from phenobench.errors import InputError
-from phenobench.metrics.threads import in_threads
+from phenobench.metrics.blas import product
 
 # Levels per unit of similarity: a resolution of 2.4e-7, above float32 rounding of the features and
 # a power of two, so that the cosines 0, 0.5 and 1 lie in the middle of a level.
@@ -18,39 +17,8 @@ LEVELS = 2**22
 RESOLUTION = 1 / LEVELS
 # The level of an undefined cosine (a zero vector): below every defined one, the worst rank.
 UNDEFINED = -2 * LEVELS
-# Both factors of an estimate carry the square root of the scale: a power of two, so that nothing is rounded.
-_SCALE = np.float32(LEVELS**0.5)
-# Rows of a task: enough that Python takes no part of the time worth naming.
-_ROWS_AT_ONCE = 512
-
-
-def unit_rows(features: np.ndarray) -> np.ndarray:
-    """Rows scaled to length 1, float64 (n, d); zero rows stay zero.
-
-    Raises:
-        InputError: not a matrix, or a value is NaN or infinite.
-    """
-    given = np.asarray(features)
-    if given.ndim != 2:
-        raise InputError(f"features have {given.ndim} dimensions; give a matrix with one row a profile")
-    rows = np.empty(given.shape)
-
-    def scale(start: int) -> None:
-        part = rows[start : start + _ROWS_AT_ONCE]
-        part[:] = given[start : start + _ROWS_AT_ONCE]
-        if not np.isfinite(part).all():
-            row, column = np.argwhere(~np.isfinite(part))[0]
-            raise InputError(
-                f"feature {column} of row {start + row} is NaN or infinite; remove or impute it before scoring"
-            )
-        # Scaling by the largest entry first keeps the squares of very large or small values finite.
-        largest = np.abs(part).max(axis=1, keepdims=True, initial=0.0)
-        np.divide(part, largest, out=part, where=largest > 0)
-        length = np.sqrt(np.einsum("ij,ij->i", part, part))[:, None]
-        np.divide(part, length, out=part, where=length > 0)
-
-    in_threads(scale, range(0, len(rows), _ROWS_AT_ONCE))
-    return rows
+# Dimensions that a product sums at a time: a sum of few has small errors, and a product of few is slow.
+PIECE = 96
 
 
 def levels(cosines: np.ndarray) -> np.ndarray:
@@ -59,23 +27,23 @@ def levels(cosines: np.ndarray) -> np.ndarray:
     return np.rint(scaled, out=scaled).astype(np.float32)
 
 
-def single_rows(units: np.ndarray) -> np.ndarray:
-    """Unit rows (n, d) in float32, longer by the square root of ``LEVELS``: their products estimate levels."""
-    rows = np.empty(units.shape, dtype=np.float32)
-
-    def convert(start: int) -> None:
-        part = slice(start, start + _ROWS_AT_ONCE)
-        rows[part] = units[part]
-        rows[part] *= _SCALE
-
-    in_threads(convert, range(0, len(units), _ROWS_AT_ONCE))
-    return rows
+def product_in_pieces(rows: np.ndarray, others: np.ndarray, out: np.ndarray) -> None:
+    """All products of float32 rows (r, d) and (o, d), into (r, o): dimensions in pieces, as ``margin`` supposes."""
+    for first in range(0, max(1, rows.shape[1]), PIECE):
+        piece = slice(first, first + PIECE)
+        product(rows[:, piece], others[:, piece], out, add=first > 0)
 
 
-def margin(d: int) -> np.float32:
-    """By how many levels a product of ``single_rows`` may be off from what ``levels`` says.
+def margin(d: int, piece: int = PIECE) -> np.float32:
+    """By how many levels a product of ``units.single_rows`` may be off from what ``levels`` says.
 
-    Rounding of both factors and of d products and sums, each by up to 2**-24 of no more than 1 in all,
-    whatever their order (Higham 2002, Accuracy and Stability of Numerical Algorithms, 3.1), and a level.
+    Rounding of both factors, of the products and sums of a piece in whatever order, and of the pieces' sums: each by
+    up to 2**-24 of no more than 1 in all (Higham 2002, Accuracy and Stability of Numerical Algorithms, 3.1), and
+    a level.
+
+    Args:
+        d: dimensions.
+        piece: those of a piece; ``d`` where all are summed in an order that is not known.
     """
-    return np.float32((d + 4) * 2.0**-24 * LEVELS + 1)
+    pieces = -(-d // max(1, piece))
+    return np.float32((min(d, piece) + pieces + 4) * 2.0**-24 * LEVELS + 1)

@@ -77,12 +77,18 @@ def first_reciprocal(better: np.ndarray, correct: np.ndarray, wrong: np.ndarray)
     The first of c items among c + w is at place j + 1 with probability
     C(w, j) / C(c + w, j) * c / (c + w - j).
     """
-    cases, which = np.unique(np.stack([better, correct, wrong]), axis=1, return_inverse=True)
-    values = np.empty(cases.shape[1])
-    for number, (before, right, others) in enumerate(cases.T):
+    # Without ties with wrong ones, the first correct candidate is the next.
+    reciprocal = 1.0 / (better + 1.0)
+    tied = np.flatnonzero(wrong)
+    counts = np.stack([better, correct, wrong])
+    # Queries with the same counts, next to each other.
+    tied = tied[np.lexsort(counts[:, tied])]
+    ends = np.flatnonzero((np.diff(counts[:, tied], axis=1) != 0).any(axis=0)) + 1
+    for queries in np.split(tied, ends) if len(tied) else ():
+        before, right, others = counts[:, queries[0]]
         place = np.arange(others + 1)
         left = right + others - place
         # All of the places before are wrong ones.
         wrong_so_far = np.concatenate([[1.0], np.cumprod((others - place[:-1]) / left[:-1])])
-        values[number] = np.sum(wrong_so_far * right / left / (before + place + 1))
-    return values[which.ravel()]
+        reciprocal[queries] = np.sum(wrong_so_far * right / left / (before + place + 1))
+    return reciprocal

@@ -17,7 +17,7 @@ from phenobench.files import cache_dir, sha256_of
 from phenobench.metrics.pairing import encode
 from phenobench.metrics.pools import pool_average_precision
 from phenobench.metrics.related import mean_of_related
-from phenobench.metrics.similarity import unit_rows
+from phenobench.metrics.units import unit_rows
 from phenobench.profiles import ROLES, Profiles
 from phenobench.tasks.outcome import FEW_PERTURBATIONS, Inputs, Outcome, Score, consensus
 from phenobench.tasks.targets import perturbations

@@ -13,7 +13,7 @@ from phenobench.metrics.mixing import (
     silhouette,
     silhouette_with_chance,
 )
-from phenobench.metrics.similarity import unit_rows
+from phenobench.metrics.units import unit_rows
 
 
 def test_silhouette_is_scikit_learns() -> None:

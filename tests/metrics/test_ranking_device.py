@@ -109,7 +109,6 @@ def test_products_on_a_device_may_be_off_by_the_margin(
     metadata["pert"] = rng.integers(0, 40, 300)
     rules = RULES["against all"]
     wanted = average_precision(features, metadata, **rules, similarity=similarity)
-    margin = float(Cosines.of(features, absolute=False).margin)
     block, estimated = device_counting._Counting._block, []
 
     def off(self: Any, tile: Any, factor: torch.Tensor) -> torch.Tensor:
@@ -117,7 +116,7 @@ def test_products_on_a_device_may_be_off_by_the_margin(
         estimated.append(found.dtype == torch.float32)
         defined = found > 1.5 * -LEVELS
         # An estimate's own error is far less than the level that is left of the margin.
-        noise = torch.from_numpy(rng.uniform(-1, 1, tuple(found.shape)) * (margin - 1)).float()
+        noise = torch.from_numpy(rng.uniform(-1, 1, tuple(found.shape)) * (self.on.margin - 1)).float()
         return torch.where(defined, found + noise, found)
 
     monkeypatch.setattr(device_counting._Counting, "_block", off)

@@ -14,8 +14,9 @@ from threadpoolctl import threadpool_limits
 
 from phenobench.metrics import average_precision, counting, ranking
 from phenobench.metrics.cosines import Cosines
-from phenobench.metrics.similarity import LEVELS, UNDEFINED, levels, unit_rows
+from phenobench.metrics.similarity import LEVELS, UNDEFINED, levels
 from phenobench.metrics.threads import in_threads
+from phenobench.metrics.units import unit_rows
 
 RULES: Any = {"pos_sameby": ["pert"], "pos_diffby": [], "neg_sameby": [], "neg_diffby": ["pert"]}
 
@@ -89,8 +90,8 @@ def test_estimates_may_be_off_by_their_margin(
     wanted = average_precision(features, metadata, **RULES, similarity=similarity)
     estimates = Cosines.estimates
 
-    def off(self: Cosines, rows: Any, others: Any, single: Any, other_single: Any, out: np.ndarray) -> None:
-        estimates(self, rows, others, single, other_single, out)
+    def off(self: Cosines, rows: Any, others: Any, out: np.ndarray) -> None:
+        estimates(self, rows, others, out)
         defined = out > UNDEFINED
         # An estimate's own error is far less than the level that is left of the margin.
         out[defined] += (rng.uniform(-1, 1, out.shape) * (self.margin - 1)).astype(np.float32)[defined]
@@ -116,7 +117,7 @@ def test_estimates_are_well_within_their_margin(kind: str, d: int) -> None:
     found = Cosines.of(features, absolute=False)
     rows = np.arange(400)
     block = np.empty((400, 400), dtype=np.float32)
-    found.estimates(rows, rows, found.single, found.single, block)
+    found.estimates(rows, rows, block)
     # A level is as far from its cosine as half of one.
     assert np.abs(block - found.units @ found.units.T * LEVELS).max() < 0.6 * (found.margin - 0.5)
 

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from phenobench.errors import InputError
 from phenobench.metrics import relationship_recall, relationships
 from phenobench.metrics.relationships import cosine_map
-from phenobench.metrics.similarity import levels, unit_rows
+from phenobench.metrics.similarity import levels
+from phenobench.metrics.units import unit_rows
 from tests.shared import shared
 
 TailTies = Literal["expected", "strict"]

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from phenobench.errors import InputError
 from phenobench.metrics import candidates, cross_modal_recall
-from phenobench.metrics.similarity import UNDEFINED, levels, unit_rows
+from phenobench.metrics.similarity import UNDEFINED, levels
+from phenobench.metrics.units import unit_rows
 
 
 def cosine(one: np.ndarray, two: np.ndarray) -> float:

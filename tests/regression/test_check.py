@@ -53,10 +53,11 @@ def repository(own_folders: None, scored: Path) -> None:
 
 
 def test_an_unchanged_model_passes() -> None:
+    # Scores are compared, and not bytes: when a run was, and how long it took, is in each result.
+    edit(result_file("results"), "run", "seconds", to=1e6)
     code, output = check()
     assert code == 0
     assert "no score fell: 1 scores are equal, 0 differ" in output
-    assert result_file("baseline").read_bytes() != result_file("results").read_bytes()
 
 
 def test_noise_passes_inside_the_interval_and_fails_beyond_it() -> None:
