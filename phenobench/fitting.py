@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from phenobench.compiled import compiled_to_the_bit
 from phenobench.errors import InputError
 from phenobench.metrics.threads import in_threads
 from phenobench.profiles import Profiles
@@ -144,6 +145,20 @@ def mean_sd_varied(controls: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
     return mean, scale, scale == deviation
 
 
+@compiled_to_the_bit
+def _center(rows: np.ndarray, mean: np.ndarray, squares: np.ndarray) -> None:
+    """Subtract the mean by column from float64 rows (c, d), fill it in (d,), and the squares of what is left (d,)."""
+    for row in rows:
+        for column in range(len(row)):
+            mean[column] += row[column]
+    for column in range(len(mean)):
+        mean[column] /= len(rows)
+    for row in rows:
+        for column in range(len(row)):
+            row[column] -= mean[column]
+            squares[column] += row[column] * row[column]
+
+
 def standardize_in_place(controls: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Subtract the ``mean_sd_varied`` mean of float64 controls (c, d), divide by the deviation, and return the three.
 
@@ -154,10 +169,12 @@ def standardize_in_place(controls: np.ndarray) -> tuple[np.ndarray, np.ndarray, 
 
     def work(columns: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         part = controls[:, columns[0] : columns[-1] + 1]
-        mean, scale, varied = mean_sd_varied(part)
-        part -= mean
+        mean, squares = np.zeros((2, len(columns)))
+        _center(part, mean, squares)
+        deviation = np.sqrt(squares / len(part))
+        scale = varying(deviation, mean)
         part /= scale
-        return mean, scale, varied
+        return mean, scale, scale == deviation
 
     mean, scale, varied = (np.concatenate(each) for each in zip(*in_threads(work, parts), strict=True))
     return mean, scale, varied

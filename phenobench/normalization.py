@@ -32,7 +32,7 @@ from phenobench.fitting import (
 from phenobench.profiles import Profiles
 
 # From so many wells on, products are in float32 if they err by less than this of a feature's spread among the controls.
-_MANY, _ROUNDING = 2**15, 1e-4
+_MANY, _ROUNDING = 2**14, 1e-4
 # Makes the median absolute deviation estimate the standard deviation of a normal distribution.
 _MAD_TO_SD = 1.4826
 
@@ -172,19 +172,17 @@ def tvn(
     # Fitted in double precision: a covariance squares the condition number of the features.
     reference = profiles.features[controls].astype(np.float64)
     mean, scale, varied = standardize_in_place(reference)
-    centre = reference.mean(axis=0)
-    reference -= centre
     axes, components = _principal_axes(reference, varied, full=rank == "full")
     record = {**groups.record, "rank": rank, "ridge": ridge, "components": components, "n_features": len(mean)}
     notes = [_few_controls("tvn", len(controls), len(mean))]
     if not components:
         notes.append("tvn: the negative controls do not vary at all, so features were centred and nothing was whitened")
-        centred = change_groups(profiles.features, pooled, len(mean), lambda _: lambda block, _: block - mean - centre)
+        centred = change_groups(profiles.features, pooled, len(mean), lambda _: lambda block, _: block - mean)
         return profiles.transformed(centred, record, profiles.feature_names, filter(None, notes))
     reference = reference @ axes
     turned_mean, turned_scale, _ = standardize_in_place(reference)
     # All up to here as one matrix, and below it what is subtracted after.
-    steps = np.vstack([axes / scale[:, None], centre @ axes + turned_mean]) / turned_scale
+    steps = np.vstack([axes / scale[:, None], turned_mean]) / turned_scale
     precision = _precision(profiles.features.shape, turned_scale, ridge if by else 1.0)
     if precision is np.float32:
         # What rounding takes from the mean is subtracted after.
@@ -245,9 +243,13 @@ def _whitened(rows: np.ndarray, controls: np.ndarray, ridge: float, fault: str) 
     if not few:
         return rows @ ((vectors / np.sqrt(values)) @ vectors.T).astype(rows.dtype, copy=False)
     a, b = np.sqrt(ridge), np.sqrt(values)
-    weights = vectors / (a * b * (a + b) * (m - 1))
+    weights = 1.0 / (a * b * (a + b) * (m - 1))
     centred, vectors, weights = (each.astype(rows.dtype, copy=False) for each in (centred, vectors, weights))
-    return rows / rows.dtype.type(a) - (rows @ centred.T) @ (weights @ (vectors.T @ centred))
+    turned = vectors.T @ centred
+    projected = rows @ turned.T
+    projected *= weights
+    whitened = projected @ turned
+    return np.subtract(rows / rows.dtype.type(a), whitened, out=whitened)
 
 
 def _principal_axes(controls: np.ndarray, varied: np.ndarray, *, full: bool) -> tuple[np.ndarray, int]:

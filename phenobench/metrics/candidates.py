@@ -11,7 +11,8 @@ from threading import Lock
 
 import numpy as np
 
-from phenobench.metrics import loops
+from phenobench.metrics.loops.both_ways import count_both_ways
+from phenobench.metrics.loops.pairs import pair_levels
 from phenobench.metrics.similarity import UNDEFINED, levels, margin
 from phenobench.metrics.threads import in_threads
 from phenobench.metrics.units import single_rows
@@ -61,7 +62,7 @@ def count_candidates(images: np.ndarray, texts: np.ndarray, correct: np.ndarray)
 
     def locate(first: int) -> None:
         some = np.arange(first, min(first + _PAIRS, len(queries)))
-        loops.pair_levels(images, texts, False, some, queries, one_each, correct[queries], own)
+        pair_levels(images, texts, False, some, queries, one_each, correct[queries], own)
 
     one_each = np.arange(len(queries) + 1)
     in_threads(locate, range(0, len(queries), _PAIRS))
@@ -86,7 +87,7 @@ def count_candidates(images: np.ndarray, texts: np.ndarray, correct: np.ndarray)
             most_open = int(_MOST_OPEN * level.size)
             found, others = np.zeros((2, len(level)), np.int64), np.zeros((2, level.shape[1]), np.int64)
             bars = image_bar[rows], text_bar[columns]
-            if not loops.count_both_ways(
+            if not count_both_ways(
                 level, margin(d, piece=d), images[rows], texts[columns], *bars, most_open, found, others
             ):
                 level = levels(images[rows] @ texts[columns].T)

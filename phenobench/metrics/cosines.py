@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from phenobench.metrics import loops
+from phenobench.metrics.loops import pairs
 from phenobench.metrics.similarity import UNDEFINED, levels, margin, product_in_pieces
 from phenobench.metrics.threads import in_threads
 from phenobench.metrics.units import single_rows, unit_rows
@@ -92,7 +92,7 @@ class Cosines:
 
         def fill(first: int) -> None:
             some = order[first : first + step]
-            loops.pair_levels(self.units, self.units, self.absolute, some, rows, start, others, level)
+            pairs.pair_levels(self.units, self.units, self.absolute, some, rows, start, others, level)
 
         in_threads(fill, range(0, len(rows), step))
         return level

@@ -8,8 +8,8 @@ from threading import Lock
 
 import numpy as np
 
-from phenobench.metrics import loops
 from phenobench.metrics.cosines import Cosines
+from phenobench.metrics.loops import tiles
 from phenobench.metrics.pair_rules import PairRules
 from phenobench.metrics.positives import Positives
 from phenobench.metrics.threads import in_threads
@@ -107,7 +107,7 @@ class _Counting:
                 self.cosines.estimates(rows, others, block)
             if self.mutual and left > top:
                 other_block = turned[: block.size].reshape(block.T.shape)
-                loops.transpose(block, other_block)
+                tiles.transpose(block, other_block)
                 self._look_up(places, queries, other_block, ranked, exact)
             self._look_up(queries, places, block, ranked, exact)
 
@@ -124,7 +124,7 @@ class _Counting:
             ranked = ranked[: block.size].reshape(block.shape)
             np.copyto(ranked, block)
             ranked.sort(axis=1)
-            exact = not loops.count_by_estimates(
+            exact = not tiles.count_by_estimates(
                 block, ranked, self.cosines.margin, self.cosines.units, rows, others,
                 self.cosines.absolute, start, level, most_open, greater, equal,
             )  # fmt: skip
@@ -135,7 +135,7 @@ class _Counting:
                 self._bar(block, queries, places)
         if exact:
             block.sort(axis=1)
-            loops.count_by_levels(block, start, level, greater, equal)
+            tiles.count_by_levels(block, start, level, greater, equal)
         with self.adding:
             self.greater[mine] += greater
             self.equal[mine] += equal
@@ -157,7 +157,7 @@ class _Counting:
             np.copyto(block, -np.inf, where=barred)
             found += np.count_nonzero(barred, axis=1)
         for codes in self.rules.unlike_codes:
-            loops.bar_alike(block, codes[rows], codes[others], found)
+            tiles.bar_alike(block, codes[rows], codes[others], found)
         return found
 
 

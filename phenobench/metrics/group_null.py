@@ -16,7 +16,7 @@ from math import comb, prod
 
 import numpy as np
 
-from phenobench.metrics import loops
+from phenobench.metrics.loops.precision import precision_of_sets
 from phenobench.metrics.significance import distinct_positions, p_value
 from phenobench.metrics.similarity import LEVELS, UNDEFINED, levels
 from phenobench.metrics.threads import in_threads
@@ -335,7 +335,7 @@ def _precision(
         return None
     wells = sets.wells[here]
     precision = np.empty(len(here))
-    loops.precision_of_sets(
+    precision_of_sets(
         block.level, block.ranked, wells[:, place] - block.start, block.column[wells], is_positive, competes,
         block.column[sets.added], numbers, precision,
     )  # fmt: skip

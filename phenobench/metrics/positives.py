@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from phenobench.metrics import loops
 from phenobench.metrics.cosines import Cosines
+from phenobench.metrics.loops.pairs import group_pairs
 from phenobench.metrics.pair_rules import PairRules
 
 
@@ -52,5 +52,5 @@ def _by_group(rules: PairRules, rows: np.ndarray) -> tuple[np.ndarray, np.ndarra
     first = np.searchsorted(codes, rules.positive_codes[rows], "left")
     last = np.searchsorted(codes, rules.positive_codes[rows], "right")
     query, other = np.empty((2, int((last - first - 1).sum())), dtype=np.int64)
-    loops.group_pairs(rows, members, first, last, query, other)
+    group_pairs(rows, members, first, last, query, other)
     return query, other

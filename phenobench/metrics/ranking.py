@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from phenobench.errors import InputError, unknown
-from phenobench.metrics import loops
 from phenobench.metrics.cosines import Cosines
 from phenobench.metrics.counting import Counts, Group, count_negatives
+from phenobench.metrics.loops.precision import expected_precision
 from phenobench.metrics.pair_rules import PairRules, Rule, pair_rules
 from phenobench.metrics.positives import Positives, positives
 from phenobench.metrics.ties import expected_average_precision, harmonic
@@ -24,7 +24,7 @@ Similarity = Literal["cosine", "abs_cosine"]
 SIMILARITIES = ("cosine", "abs_cosine")
 
 # Positive pairs held at a time.
-_MOST_PAIRS = 2**21
+_MOST_PAIRS = 2**22
 # With fewer pairs the CPU is done in about the time that torch and a GPU take to be ready.
 _WORTH_A_GPU = 2**32
 
@@ -160,7 +160,7 @@ def _precision(pairs: Positives, counts: Counts, ties: Ties, numbers: np.ndarray
     n_positive = np.diff(pairs.start)
     precision = np.full(len(n_positive), np.nan)
     if ties == "expected":
-        loops.expected_precision(pairs.start, pairs.level, counts.greater, counts.equal, numbers, precision)
+        expected_precision(pairs.start, pairs.level, counts.greater, counts.equal, numbers, precision)
         return precision
     place = np.arange(len(pairs.query)) - pairs.start[pairs.query] + 1
     rank = place + counts.greater + (counts.equal if ties == "pessimistic" else 0)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from phenobench.errors import InputError, unknown
-from phenobench.metrics import loops
+from phenobench.metrics.loops.levels import collect_levels, count_levels
 from phenobench.metrics.similarity import LEVELS
 from phenobench.metrics.threads import in_threads
 from phenobench.metrics.units import unit_rows
@@ -107,7 +107,7 @@ def cosine_map(features: np.ndarray, names: Sequence[str]) -> CosineMap:
 
         def add_up() -> None:
             nonlocal low, high, filled
-            lowest, end = loops.add_up(piece[:filled], mine)
+            lowest, end = count_levels(piece[:filled], mine)
             low, high, filled = min(low, lowest), max(high, end), 0
 
         for start in starts:
@@ -118,7 +118,7 @@ def cosine_map(features: np.ndarray, names: Sequence[str]) -> CosineMap:
                 np.matmul(rows, others.T, out=cosines)
                 if filled + cosines.size > len(piece):
                     add_up()
-                filled += loops.collect_levels(cosines, first == start, piece[filled:])
+                filled += collect_levels(cosines, first == start, piece[filled:])
         add_up()
         with adding:
             counts[low:high] += mine[low:high]

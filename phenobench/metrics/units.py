@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from phenobench.errors import InputError
-from phenobench.metrics import loops
+from phenobench.metrics.loops.pairs import scale_rows
 from phenobench.metrics.similarity import LEVELS
 from phenobench.metrics.threads import in_threads
 
@@ -30,7 +30,7 @@ def unit_rows(features: np.ndarray) -> np.ndarray:
         for start in some:
             part = rows[start : start + _CACHED_ROWS]
             part[:] = given[start : start + _CACHED_ROWS]
-            row = loops.scale_rows(part)
+            row = scale_rows(part)
             if row < len(part):
                 column = np.flatnonzero(~np.isfinite(part[row]))[0]
                 raise InputError(
