@@ -39,10 +39,10 @@ from scipy import ndimage
 from benchmarks import RESULTS
 from benchmarks.markdown import table
 from benchmarks.peaks import shortest
-from phenobench.background import Pace
+from phenobench.background import Pace, available_cores
 from phenobench.cards import ModelCard, find
 from phenobench.embedding import embed
-from phenobench.embedding.sites import Plate, available_cores, sites_of_plates
+from phenobench.embedding.sites import Plate, sites_of_plates
 from phenobench.files import write_text
 from phenobench.models import load_model
 from phenobench.models.adapter import ImageAdapter

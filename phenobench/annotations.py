@@ -106,7 +106,9 @@ def read_pairs(path: Path) -> npt.NDArray[np.str_]:
     # A name's rank is its place in the alphabet, so that sorting numbers sorts names.
     ranks = rank[encoded.indices.to_numpy()].reshape(2, -1)
     low, high = ranks.min(axis=0), ranks.max(axis=0)
-    keys = np.unique((low * len(names) + high)[low != high])
+    # Numbers are sorted faster than the hash table of ``np.unique`` is filled.
+    keys = np.sort((low * len(names) + high)[low != high])
+    keys = keys[np.diff(keys, prepend=-1) > 0]
     pairs: npt.NDArray[np.str_] = names[np.stack(np.divmod(keys, max(len(names), 1)), axis=1)]
     return pairs
 

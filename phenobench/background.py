@@ -6,6 +6,8 @@ says what its time goes into. Both do nothing in a thread that works for nobody.
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from collections import deque
@@ -72,6 +74,11 @@ class _Here(threading.local):
 
 
 _here = _Here()
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 @contextmanager

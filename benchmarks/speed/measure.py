@@ -1,9 +1,10 @@
 """One side of one row, in a process of its own: ``python -m benchmarks.speed.measure ROW ours|peer`` prints JSON.
 
 Memory is the highest resident size during the first call, less what the process held when its
-imports and inputs were there (Linux with glibc; both are in the JSON). A call that takes less than two
-seconds is then repeated, and the first time, which includes touching memory, is left out. Before each call is a
-rest, since threads of BLAS wait busily for a while after a product.
+imports and inputs were there (Linux with glibc; both are in the JSON). A call that takes less than five
+seconds is then repeated, and the first time, which includes touching memory, is left out: a virtual machine may get
+that from its host only then, which takes longer than what is measured here. Before each call is a rest, since threads
+of BLAS wait busily for a while after a product.
 """
 
 from __future__ import annotations
@@ -18,17 +19,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 from benchmarks.speed.row import Work
 from benchmarks.speed.rows import find
 
-# Seconds for repeats, and how many there are at most.
-_SECONDS, _REPEATS = 2.0, 9
+# Seconds for repeats, and how many there are at least and at most.
+_SECONDS, _LEAST, _REPEATS = 5.0, 3, 9
 _REST = 0.2
-# A virtual machine's memory may be its own only when it is touched, which takes longer than what is measured here.
-_TOUCHED = 2**31
 # Of the table's size: so much is done before anything is measured, for imports and threads.
 _WARM_UP = 0.02
 
@@ -47,10 +45,10 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def repeated(calls: list[Callable[[], object]]) -> list[list[float]]:
-    """Times of calls in turn, until two seconds are spent."""
+    """Times of calls in turn, until five seconds are spent."""
     times: list[list[float]] = [[] for _ in calls]
     end = time.perf_counter() + _SECONDS
-    while not times[0] or (time.perf_counter() < end and len(times[0]) < _REPEATS):
+    while len(times[0]) < _LEAST or (time.perf_counter() < end and len(times[0]) < _REPEATS):
         for call, taken in zip(calls, times, strict=True):
             taken.append(seconds(call))
     return times
@@ -63,7 +61,6 @@ def measured(row: str, side: str) -> dict[str, Any]:
     work = prepare(1.0)
     call, limit = _call(work, side), work.limit if side == "ours" else None
     # What the inputs' making left behind is given back, and the highest resident size is counted anew.
-    np.ones(_TOUCHED, dtype=np.uint8)
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")

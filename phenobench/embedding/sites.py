@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -14,7 +12,7 @@ from itertools import groupby
 import numpy as np
 import pandas as pd
 
-from phenobench.background import Pace, ahead, wanted
+from phenobench.background import Pace, ahead, available_cores, wanted
 from phenobench.errors import InputError
 from phenobench.models.adapter import ImageAdapter
 from phenobench.plate_scale import PlateScale, plate_scale, value_counts
@@ -122,11 +120,6 @@ def _decoded(
     in_turns = adapter.cores >= cores
     threads = cores if in_turns else cores - adapter.cores
     return ahead(reader.calls(plates, change), _size, threads, threads * _AHEAD_A_THREAD, pace, in_turns=in_turns)
-
-
-def available_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _size(numbered: _Numbered) -> int:

@@ -251,7 +251,8 @@ def _rows_of(cosines: CosineMap, pairs: Iterable[Sequence[str]] | np.ndarray) ->
     rows = found.fill_null(-1).to_numpy().astype(np.int64).reshape(-1, 2)
     rows = rows[(rows[:, 0] != rows[:, 1]) & (rows >= 0).all(axis=1)]
     n = len(cosines.names)
-    return np.stack(np.divmod(np.unique(rows.min(axis=1) * n + rows.max(axis=1)), n), axis=1)
+    keys = np.sort(rows.min(axis=1) * n + rows.max(axis=1))
+    return np.stack(np.divmod(keys[np.diff(keys, prepend=-1) > 0], n), axis=1)
 
 
 def _places(low: float, high: float, total: int) -> tuple[int, int]:

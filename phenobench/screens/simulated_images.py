@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from phenobench.background import wanted
+from phenobench.background import available_cores, wanted
 from phenobench.cards import load
 from phenobench.errors import InputError
 from phenobench.files import atomic, cache_dir
@@ -222,7 +222,7 @@ def _workers() -> int:
     """
     given = os.environ.get(WORKERS_VARIABLE)
     if given is None:
-        return os.cpu_count() or 1
+        return available_cores()
     if not given.isdecimal() or int(given) < 1:
         raise InputError(f"{WORKERS_VARIABLE} is '{given}'; give the number of worker processes, 1 or more")
     return int(given)

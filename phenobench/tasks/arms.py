@@ -7,7 +7,6 @@ express show is this alone: their mean over an arm is subtracted from all of its
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,12 +15,12 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from phenobench.errors import InputError
+from phenobench.tasks.card_table import read_card_table
 
 NOT_CORRECTED = (
     "not corrected for chromosome arms: CRISPR knockouts of genes on one arm look alike, related or not, which raises "
     "this score where annotated genes are neighbours"
 )
-_COLUMNS = ("gene", "arm", "zfpkm")
 
 
 class Arms(BaseModel):
@@ -82,24 +81,9 @@ def centred_by_arm(features: np.ndarray, genes: Sequence[str], arms: Arms) -> tu
 
 
 def _read(arms: Arms) -> pd.DataFrame:
-    path = arms.path.expanduser()
-    try:
-        content = path.read_bytes()
-        table = pd.read_csv(path, dtype={"gene": str, "arm": str})
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} cannot be read ({str(error).splitlines()[0]}); mend the card's table of arms"
-        ) from error
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != arms.sha256:
-        raise InputError(f"{path} has the sha256 {digest} and the card another; name the file that the card means")
-    for name in _COLUMNS:
-        if name not in table:
-            raise InputError(f"{path} has no column '{name}'; a table of arms has {', '.join(_COLUMNS)}")
+    table = read_card_table(arms.path, "arms", text=("gene", "arm"), numbers=("zfpkm",), sha256=arms.sha256)
     table = table.dropna(subset=["gene", "arm"])
-    if not pd.api.types.is_numeric_dtype(table["zfpkm"]):
-        raise InputError(f"{path}: the column 'zfpkm' has values that are no numbers; mend them")
     twice = table["gene"][table["gene"].duplicated()]
     if len(twice):
-        raise InputError(f"{path}: the gene {twice.iloc[0]} is there twice; give it one arm")
+        raise InputError(f"{arms.path}: the gene {twice.iloc[0]} is there twice; give it one arm")
     return table.set_index("gene")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 from zlib import crc32
@@ -19,10 +18,10 @@ from phenobench.metrics.pools import pool_average_precision
 from phenobench.metrics.related import mean_of_related
 from phenobench.metrics.units import unit_rows
 from phenobench.profiles import ROLES, Profiles
+from phenobench.tasks.card_table import read_card_table
 from phenobench.tasks.outcome import FEW_PERTURBATIONS, Inputs, Outcome, Score, consensus
 from phenobench.tasks.targets import perturbations
 
-_COLUMNS = ("treatment", "gene_symbol", "nM_value")
 # The scale of the published figure: the best of all concentrations.
 _BEST = "best dose"
 
@@ -203,20 +202,10 @@ def _targets(profiles: Profiles, compound: str) -> pd.DataFrame:
 
 
 def _measured(path: Path, sha256: str | None = None) -> pd.DataFrame:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}); mend the card's path of interactions") from error
-    digest = hashlib.sha256(content).hexdigest()
-    if sha256 not in (None, digest):
-        raise InputError(f"{path} has the sha256 {digest} and the card another; name the file that the card means")
-    table = pd.read_csv(path)
-    missing = [name for name in _COLUMNS if name not in table]
-    if missing:
-        raise InputError(f"{path} has no column '{missing[0]}'; a table of interactions has {', '.join(_COLUMNS)}")
-    named = dict(zip(_COLUMNS, ("compound", "gene", "nm"), strict=True))
-    found: pd.DataFrame = table[list(_COLUMNS)].rename(columns=named).dropna()
-    return found.astype({"compound": str, "gene": str, "nm": float})
+    """Compound, gene and nM of each interaction that has all three."""
+    text, numbers = ("treatment", "gene_symbol"), ("nM_value",)
+    table = read_card_table(path, "interactions", text=text, numbers=numbers, sha256=sha256)
+    return table.set_axis(["compound", "gene", "nm"], axis=1).dropna().astype({"nm": float})
 
 
 def _score(items: pd.DataFrame, subset: str, seed: int) -> Score:

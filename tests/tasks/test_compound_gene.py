@@ -182,7 +182,12 @@ def test_a_table_that_is_not_what_the_card_means_is_refused(tmp_path: Path) -> N
     ):
         with pytest.raises(InputError, match=message):
             scored(noise(wells), wells, POOLS.model_copy(update={"interactions": interactions}))
-    there.path.write_text("compound,gene\nd0,g00\n")
-    renamed = Interactions(path=there.path, sha256=hashlib.sha256(there.path.read_bytes()).hexdigest())
-    with pytest.raises(InputError, match="no column 'treatment'"):
-        scored(noise(wells), wells, POOLS.model_copy(update={"interactions": renamed}))
+    for content, message in (
+        ("compound,gene\nd0,g00\n", "no column 'treatment'"),
+        ("treatment,gene_symbol,nM_value\nd0,g00,strong\n", "'nM_value' has values that are no numbers"),
+        ("", "cannot be read"),
+    ):
+        there.path.write_text(content)
+        other = Interactions(path=there.path, sha256=hashlib.sha256(content.encode()).hexdigest())
+        with pytest.raises(InputError, match=message):
+            scored(noise(wells), wells, POOLS.model_copy(update={"interactions": other}))
