@@ -201,7 +201,8 @@ def nearest(values: np.ndarray) -> float:
     Such an interval holds the truth for the scores between a lowest and a highest one. A score that takes few values,
     such as a count of three hits at most, leaves few coverages to choose from.
     """
-    upto = np.cumsum(np.unique(values, return_counts=True)[1]) / len(values)
+    # A share of the same hits may differ in its last bits.
+    upto = np.cumsum(np.unique(values.round(12), return_counts=True)[1]) / len(values)
     inside = upto[:, None] - np.concatenate([[0.0], upto])
     return float(inside.flat[np.abs(inside - _LEVEL).argmin()])
 

@@ -1,10 +1,9 @@
 """One side of one row, in a process of its own: ``python -m benchmarks.speed.measure ROW ours|peer`` prints JSON.
 
 Memory is the highest resident size during the first call, less what the process held when its
-imports and inputs were there (Linux with glibc; both are in the JSON). A call that takes less than five
-seconds is then repeated, and the first time, which includes touching memory, is left out: a virtual machine may get
-that from its host only then, which takes longer than what is measured here. Before each call is a rest, since threads
-of BLAS wait busily for a while after a product.
+imports and inputs were there (Linux with glibc; both are in the JSON). A call that takes less than half a minute
+is then repeated, and the first time, which includes touching memory, is left out: a virtual machine may get
+that from its host only then. Before each call is a rest, since threads of BLAS wait busily for a while after a product.
 """
 
 from __future__ import annotations
@@ -24,8 +23,10 @@ import typer
 from benchmarks.speed.row import Work
 from benchmarks.speed.rows import find
 
-# Seconds for repeats, and how many there are at least and at most.
-_SECONDS, _LEAST, _REPEATS = 5.0, 3, 9
+# Seconds for repeats, of which there is one at least, and how many there are at most.
+_SECONDS, _REPEATS = 6.0, 9
+# Seconds of a call that is not repeated.
+_LONG = 30.0
 _REST = 0.2
 # Of the table's size: so much is done before anything is measured, for imports and threads.
 _WARM_UP = 0.02
@@ -45,10 +46,10 @@ def seconds(call: Callable[[], object]) -> float:
 
 
 def repeated(calls: list[Callable[[], object]]) -> list[list[float]]:
-    """Times of calls in turn, until five seconds are spent."""
+    """Times of calls in turn, until six seconds are spent."""
     times: list[list[float]] = [[] for _ in calls]
     end = time.perf_counter() + _SECONDS
-    while len(times[0]) < _LEAST or (time.perf_counter() < end and len(times[0]) < _REPEATS):
+    while not times[0] or (time.perf_counter() < end and len(times[0]) < _REPEATS):
         for call, taken in zip(calls, times, strict=True):
             taken.append(seconds(call))
     return times
@@ -67,7 +68,7 @@ def measured(row: str, side: str) -> dict[str, Any]:
     held = kilobytes("VmRSS")
     times, of_limit = [seconds(call)], None
     memory = kilobytes("VmHWM") - held
-    again = [call] if times[0] < _SECONDS else []
+    again = [call] if times[0] < _LONG else []
     if limit is not None:
         limit()
         *own, of_limit = repeated([*again, limit])

@@ -41,19 +41,14 @@ def measure(row: Row, results: Path) -> None:
 def _in_a_process(row: Row, side: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.speed.measure", row.name, side]
     root = Path(__file__).parents[2]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=root, env=_environment())
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=root, env=_own_kernels())
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
-def _environment() -> dict[str, str]:
-    """That of a measured process: OpenBLAS takes this processor's kernels, and glibc keeps what is freed.
-
-    A virtual machine may give memory that is free back to its host, and have to ask for it again at the next call.
-    """
-    of_another = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-    kept = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
-    return {name: value for name, value in os.environ.items() if name not in of_another} | kept
+def _own_kernels() -> dict[str, str]:
+    """The environment, but for what tells OpenBLAS to take another processor's kernels than this one's."""
+    return {name: value for name, value in os.environ.items() if name not in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")}
 
 
 def machine() -> dict[str, str]:

@@ -17,7 +17,10 @@ _INTRODUCTION = """## Speed and memory
 
 `python -m benchmarks [ROW ...]` measures these rows, each side in a fresh process and in turn (ours, peer, ours,
 peer), and takes the median of ratios of neighbours. A product of matrices (GEMM) of the same shape, float32 by numpy
-in blocks, is timed between our own calls. Memory is the peak above what the process holds with imports and inputs.
+in squares, is timed between our own calls. Memory is the peak above what the process holds with imports and inputs.
+A call of less than half a minute is repeated, and its first time is left out, in which memory is touched; longer ones
+are timed once, with that. Before each call is a rest. OpenBLAS takes the kernels of the processor it finds, on both
+sides, whatever the shell's `OPENBLAS_CORETYPE` is.
 """
 
 

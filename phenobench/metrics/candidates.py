@@ -58,11 +58,11 @@ def count_candidates(images: np.ndarray, texts: np.ndarray, correct: np.ndarray)
     undefined = np.asarray(~images.any(axis=1)), np.asarray(~texts.any(axis=1))
     single = single_rows(images), single_rows(texts)
     queries = np.flatnonzero(correct >= 0)
-    own = np.empty(len(queries), dtype=np.float32)
+    own_text, own = correct[queries], np.empty(len(queries), dtype=np.float32)
 
     def locate(first: int) -> None:
         some = np.arange(first, min(first + _PAIRS, len(queries)))
-        pair_levels(images, texts, False, some, queries, one_each, correct[queries], own)
+        pair_levels(images, texts, False, some, queries, one_each, own_text, own)
 
     one_each = np.arange(len(queries) + 1)
     in_threads(locate, range(0, len(queries), _PAIRS))

@@ -63,9 +63,9 @@ class Cosines:
             return self.single[rows[0] : rows[-1] + 1]
         return self.single[rows]
 
-    def estimates(self, rows: np.ndarray, others: np.ndarray, out: np.ndarray) -> None:
-        """``levels`` but for the margin."""
-        product_in_pieces(self.single_rows(rows), self.single_rows(others), out)
+    def estimates(self, rows: np.ndarray, others: np.ndarray, out: np.ndarray, buffer: np.ndarray) -> None:
+        """``levels`` but for the margin, into ``out``; the buffer, which is like it, is overwritten, too."""
+        product_in_pieces(self.single_rows(rows), self.single_rows(others), out, buffer)
         self._finish(out, rows, others)
 
     def _finish(self, block: np.ndarray, rows: np.ndarray, others: np.ndarray) -> None:

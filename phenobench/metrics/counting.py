@@ -59,7 +59,10 @@ def count_negatives(cosines: Cosines, rules: PairRules, groups: Sequence[Group])
     kept: list[np.ndarray] = []
 
     def count(task: tuple[_Counting, int]) -> None:
-        room = kept.pop() if kept else np.empty((3, most), dtype=np.float32)
+        try:
+            room = kept.pop()
+        except IndexError:
+            room = np.empty((3, most), dtype=np.float32)
         task[0].count(task[1], room)
         kept.append(room)
 
@@ -103,8 +106,8 @@ class _Counting:
             if exact:
                 block = self.cosines.levels(rows, others)
             else:
-                block = tile[: len(rows) * len(others)].reshape(len(rows), -1)
-                self.cosines.estimates(rows, others, block)
+                block, buffer = (cells[: len(rows) * len(others)].reshape(len(rows), -1) for cells in (tile, ranked))
+                self.cosines.estimates(rows, others, block, buffer)
             if self.mutual and left > top:
                 other_block = turned[: block.size].reshape(block.T.shape)
                 tiles.transpose(block, other_block)

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from phenobench.metrics.blas import product
-
 # Levels per unit of similarity: a resolution of 2.4e-7, above float32 rounding of the features and
 # a power of two, so that the cosines 0, 0.5 and 1 lie in the middle of a level.
 LEVELS = 2**22
@@ -18,7 +16,7 @@ RESOLUTION = 1 / LEVELS
 # The level of an undefined cosine (a zero vector): below every defined one, the worst rank.
 UNDEFINED = -2 * LEVELS
 # Dimensions that a product sums at a time: a sum of few has small errors, and a product of few is slow.
-PIECE = 96
+PIECE = 128
 
 
 def levels(cosines: np.ndarray) -> np.ndarray:
@@ -27,11 +25,20 @@ def levels(cosines: np.ndarray) -> np.ndarray:
     return np.rint(scaled, out=scaled).astype(np.float32)
 
 
-def product_in_pieces(rows: np.ndarray, others: np.ndarray, out: np.ndarray) -> None:
-    """All products of float32 rows (r, d) and (o, d), into (r, o): dimensions in pieces, as ``margin`` supposes."""
-    for first in range(0, max(1, rows.shape[1]), PIECE):
+def product_in_pieces(rows: np.ndarray, others: np.ndarray, out: np.ndarray, buffer: np.ndarray) -> None:
+    """All products of rows, the dimensions piece by piece and each piece's sum by itself, as ``margin`` supposes.
+
+    Args:
+        rows: float32 (r, d).
+        others: float32 (o, d).
+        out: overwritten, float32 (r, o).
+        buffer: overwritten, float32 (r, o).
+    """
+    np.matmul(rows[:, :PIECE], others[:, :PIECE].T, out=out)
+    for first in range(PIECE, rows.shape[1], PIECE):
         piece = slice(first, first + PIECE)
-        product(rows[:, piece], others[:, piece], out, add=first > 0)
+        np.matmul(rows[:, piece], others[:, piece].T, out=buffer)
+        out += buffer
 
 
 def margin(d: int, piece: int = PIECE) -> np.float32:

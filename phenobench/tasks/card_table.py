@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from phenobench.errors import InputError
+from phenobench.files import sha256_of
 
 
 def read_card_table(
@@ -28,14 +29,13 @@ def read_card_table(
     """
     path = path.expanduser()
     try:
-        content = path.read_bytes()
-        table = pd.read_csv(path, dtype=dict.fromkeys(text, str))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"{path} cannot be read ({str(error).splitlines()[0]}); mend the card's table of {of}"
-        ) from error
-    digest = hashlib.sha256(content).hexdigest()
-    if sha256 not in (None, digest):
+        digest = sha256_of(path)
+        # Another file may be anything: it is not read first.
+        table = pd.read_csv(path, dtype=dict.fromkeys(text, str)) if sha256 in (None, digest) else None
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        fault = " ".join(str(error).split())
+        raise InputError(f"{path} cannot be read ({fault}); mend the card's table of {of}") from error
+    if table is None:
         raise InputError(f"{path} has the sha256 {digest} and the card another; name the file that the card means")
     columns = [*text, *numbers]
     for name in columns:

@@ -90,8 +90,8 @@ def test_estimates_may_be_off_by_their_margin(
     wanted = average_precision(features, metadata, **RULES, similarity=similarity)
     estimates = Cosines.estimates
 
-    def off(self: Cosines, rows: Any, others: Any, out: np.ndarray) -> None:
-        estimates(self, rows, others, out)
+    def off(self: Cosines, rows: Any, others: Any, out: np.ndarray, buffer: np.ndarray) -> None:
+        estimates(self, rows, others, out, buffer)
         defined = out > UNDEFINED
         # An estimate's own error is far less than the level that is left of the margin.
         out[defined] += (rng.uniform(-1, 1, out.shape) * (self.margin - 1)).astype(np.float32)[defined]
@@ -117,7 +117,7 @@ def test_estimates_are_well_within_their_margin(kind: str, d: int) -> None:
     found = Cosines.of(features, absolute=False)
     rows = np.arange(400)
     block = np.empty((400, 400), dtype=np.float32)
-    found.estimates(rows, rows, block)
+    found.estimates(rows, rows, block, np.empty_like(block))
     # A level is as far from its cosine as half of one.
     assert np.abs(block - found.units @ found.units.T * LEVELS).max() < 0.6 * (found.margin - 0.5)
 

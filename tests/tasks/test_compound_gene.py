@@ -186,6 +186,7 @@ def test_a_table_that_is_not_what_the_card_means_is_refused(tmp_path: Path) -> N
         ("compound,gene\nd0,g00\n", "no column 'treatment'"),
         ("treatment,gene_symbol,nM_value\nd0,g00,strong\n", "'nM_value' has values that are no numbers"),
         ("", "cannot be read"),
+        ('treatment,gene_symbol,nM_value\n"d0,g00,1\n', "cannot be read"),
     ):
         there.path.write_text(content)
         other = Interactions(path=there.path, sha256=hashlib.sha256(content.encode()).hexdigest())
