@@ -205,7 +205,7 @@ def show_steps(profiles: Profiles, out: Path) -> None:
 
 def show_left_out(screen: Screen) -> None:
     """Wells that are left out, how many for each reason and which."""
-    from phenobench.left_out import REASON, joined
+    from phenobench.profiles.left_out import REASON, joined
 
     console = Console()
     listed = joined([screen.left_out])

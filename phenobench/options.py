@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from phenobench.reading import Reading
+    from phenobench.profiles.reading import Reading
 
 Models = Annotated[
     list[str] | None, typer.Option("--model", help="A model's id, or 'all'; with --profiles a free label. Repeats.")
@@ -100,7 +100,7 @@ def reading_of(
         InputError: ``--column`` or ``--nan`` is not understood.
     """
     from phenobench.errors import InputError, unknown
-    from phenobench.reading import NAN_POLICIES, Reading
+    from phenobench.profiles.reading import NAN_POLICIES, Reading
 
     columns = {}
     for text in column or []:

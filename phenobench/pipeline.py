@@ -20,8 +20,8 @@ from phenobench.cards import Cards, find, validate
 from phenobench.errors import InputError
 from phenobench.normalization import normalize
 from phenobench.profiles import ROLES, Profiles
+from phenobench.profiles.reading import read_profiles
 from phenobench.projections import project, projection_path, write_projection
-from phenobench.reading import read_profiles
 from phenobench.registry import resolve
 from phenobench.request import Cell, Request, expand
 from phenobench.results import (

@@ -11,7 +11,7 @@ from phenobench.errors import InputError, unknown
 from phenobench.hub import weights_are_here
 from phenobench.normalization import CHAINS, DEFAULT, chain, keeps_axes
 from phenobench.profiles import ROLES, Role
-from phenobench.reading import Reading
+from phenobench.profiles.reading import Reading
 from phenobench.results import require_label
 from phenobench.screens import Screen
 from phenobench.texts import Texts

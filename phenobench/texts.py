@@ -13,9 +13,9 @@ import pandas as pd
 from phenobench.descriptions import Description
 from phenobench.errors import InputError
 from phenobench.profiles import ROLES, Profiles
+from phenobench.profiles.formats import column_names
+from phenobench.profiles.reading import Reading, read_profiles
 from phenobench.provenance import features_sha256, text_sha256
-from phenobench.reading import Reading, read_profiles
-from phenobench.tables import column_names
 
 if TYPE_CHECKING:
     from phenobench.models.adapter import TextAdapter

@@ -12,12 +12,12 @@ import pytest
 from phenobench import data
 from phenobench.cards import find, load, read_toml
 from phenobench.errors import InputError
-from phenobench.left_out import joined
 from phenobench.profiles import PERT_TYPES, ROLES
-from phenobench.reading import Reading, read_profiles
+from phenobench.profiles.formats import read_table
+from phenobench.profiles.left_out import joined
+from phenobench.profiles.reading import Reading, read_profiles
 from phenobench.screens import load_screen
 from phenobench.screens.catalogue import ScreenCard, ScreenFile, fetch
-from phenobench.tables import read_table
 from tests.serving import Server, serve
 from tests.shared import shared
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from phenobench.cli import app
 from phenobench.profiles import Profiles
-from phenobench.reading import Reading, read_profiles
+from phenobench.profiles.reading import Reading, read_profiles
 from tests.conftest import make_screen
 from tests.folders import make_folder
 

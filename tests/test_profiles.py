@@ -13,7 +13,8 @@ import pytest
 
 import phenobench as pb
 from phenobench.errors import InputError
-from phenobench.profiles import PROVENANCE_KEY, Profiles, all_finite
+from phenobench.profiles import PROVENANCE_KEY, Profiles
+from phenobench.profiles.profiles import all_finite
 
 
 def metadata(n: int = 4) -> pd.DataFrame:

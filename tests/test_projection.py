@@ -14,6 +14,7 @@ from sklearn.metrics import silhouette_score
 from phenobench.errors import InputError
 from phenobench.normalization import normalize
 from phenobench.profiles import Profiles
+from phenobench.profiles.reading import Reading, read_profiles
 from phenobench.projections import (
     Projection,
     complexes_of,
@@ -23,7 +24,6 @@ from phenobench.projections import (
     read_projection,
     write_projection,
 )
-from phenobench.reading import Reading, read_profiles
 from tests.conftest import TRIOS, make_screen
 from tests.test_pipeline import phenobench, run
 

@@ -12,7 +12,7 @@ import pytest
 
 from phenobench.errors import InputError
 from phenobench.profiles import Profiles
-from phenobench.reading import NAN_POLICIES, NanPolicy, Reading, read_profiles
+from phenobench.profiles.reading import NAN_POLICIES, NanPolicy, Reading, read_profiles
 
 
 def frame(plate: object = "P1", n: int = 4, **columns: Any) -> pd.DataFrame:

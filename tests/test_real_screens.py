@@ -20,7 +20,7 @@ from phenobench.models import controls
 from phenobench.normalization import normalize
 from phenobench.pipeline import run
 from phenobench.profiles import Profiles
-from phenobench.reading import Reading, read_profiles
+from phenobench.profiles.reading import Reading, read_profiles
 from phenobench.registry import resolve
 from phenobench.request import Request
 from phenobench.results import Result

@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import sparse
 
-from phenobench import tables
 from phenobench.errors import InputError
-from phenobench.tables import Table, is_profiles, read_table
+from phenobench.profiles import formats as tables
+from phenobench.profiles.formats import Table, is_profiles, read_table
 
 PREFIXES = ("Metadata_",)
 

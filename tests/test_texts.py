@@ -12,7 +12,7 @@ import pytest
 from phenobench.descriptions import Description
 from phenobench.errors import InputError
 from phenobench.models.adapter import TextAdapter
-from phenobench.reading import Reading
+from phenobench.profiles.reading import Reading
 from phenobench.screens import load_screen
 from phenobench.texts import embed_texts, from_descriptions, prompts, read_texts
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phenobench.errors import InputError
-from phenobench.wells import normalize_well, normalize_wells
+from phenobench.profiles.well_names import normalize_well, normalize_wells
 
 ROWS = [*"ABCDEFGHIJKLMNOPQRSTUVWXYZ", "AA", "AB", "AC", "AD", "AE", "AF"]
 

@@ -60,8 +60,8 @@ def screen_left_out(
     """Name the wells of a screen, or of embeddings in files, that take no part in scores, and say why."""
     from phenobench.display import show_left_out, show_messages
     from phenobench.errors import InputError
-    from phenobench.left_out import write
-    from phenobench.reading import read_profiles
+    from phenobench.profiles.left_out import write
+    from phenobench.profiles.reading import read_profiles
     from phenobench.screens import load_screen, screen_of
     from phenobench.suite import load_suite
 

@@ -169,7 +169,7 @@ def normalize(
     from phenobench.display import show_steps
     from phenobench.normalization import chain
     from phenobench.normalization import normalize as apply
-    from phenobench.reading import read_profiles
+    from phenobench.profiles.reading import read_profiles
 
     chain(steps)
     done = apply(read_profiles([path], reading_of(column, metadata_prefix, negcon, exclude, label, nan)), steps)

@@ -16,10 +16,10 @@ import pandas as pd
 from phenobench.background import Pace
 from phenobench.embedding.sites import Plate, sites_of_plates
 from phenobench.errors import InputError
-from phenobench.left_out import joined, left_out
 from phenobench.models.adapter import ImageAdapter
 from phenobench.plate_scale import sixteen_bit_record
 from phenobench.profiles import ROLES, Profiles
+from phenobench.profiles.left_out import joined, left_out
 from phenobench.screens import Screen
 from phenobench.site_cache import Sites, keep_sites, read_sites
 

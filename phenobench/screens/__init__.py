@@ -12,7 +12,7 @@ import pandas as pd
 from phenobench.cards import find, read_toml
 from phenobench.errors import InputError, unknown
 from phenobench.profiles import ROLES, Profiles
-from phenobench.reading import Reading
+from phenobench.profiles.reading import Reading
 from phenobench.texts import Texts
 
 

@@ -19,9 +19,9 @@ from phenobench.cards import load
 from phenobench.downloads import fetch_file
 from phenobench.errors import InputError
 from phenobench.files import cache_dir, sha256_of
-from phenobench.reading import Reading, read_profiles
+from phenobench.profiles.formats import SUFFIXES
+from phenobench.profiles.reading import Reading, read_profiles
 from phenobench.screens import Screen, screen_of
-from phenobench.tables import SUFFIXES
 
 _log = logging.getLogger("phenobench")
 

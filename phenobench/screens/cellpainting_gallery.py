@@ -26,9 +26,9 @@ from phenobench.downloads import fetch_file
 from phenobench.errors import InputError
 from phenobench.files import atomic, cache_dir, sha256_of
 from phenobench.images import read_image
-from phenobench.left_out import NO_IMAGES, NO_METADATA, counted, joined, labelled, left_out
 from phenobench.profiles import ROLES
-from phenobench.reading import Reading, read_wells
+from phenobench.profiles.left_out import NO_IMAGES, NO_METADATA, counted, joined, labelled, left_out
+from phenobench.profiles.reading import Reading, read_wells
 from phenobench.s3 import Bucket, Mirror, S3Object
 from phenobench.screens import Screen, SiteImage
 from phenobench.screens.gallery_card import GalleryCard, Table

@@ -15,9 +15,9 @@ import pandas as pd
 from phenobench.errors import InputError
 from phenobench.files import sha256_of
 from phenobench.images import read_image
-from phenobench.left_out import NO_IMAGES, NO_METADATA, counted, joined, labelled, left_out
 from phenobench.profiles import METADATA_PREFIX, ROLES
-from phenobench.reading import Reading, read_wells
+from phenobench.profiles.left_out import NO_IMAGES, NO_METADATA, counted, joined, labelled, left_out
+from phenobench.profiles.reading import Reading, read_wells
 from phenobench.results import as_label
 from phenobench.screens import Screen, SiteImage
 from phenobench.screens.illumination import corrected, holding

@@ -11,10 +11,10 @@ from urllib.parse import unquote
 import pandas as pd
 
 from phenobench.errors import InputError
+from phenobench.profiles.well_names import normalize_well, normalize_wells
 from phenobench.s3 import Bucket, S3Object
 from phenobench.screens.gallery_card import FileNames, GalleryCard, LoadData
 from phenobench.screens.gallery_wells import read_text_table, require_columns
-from phenobench.wells import normalize_well, normalize_wells
 
 # Of a plate's sites; a plate that lacks more is not what its card says.
 MOST_MISSING = 0.05

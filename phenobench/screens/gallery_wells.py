@@ -11,8 +11,8 @@ import pandas as pd
 
 from phenobench.errors import InputError
 from phenobench.profiles import METADATA_PREFIX, ROLES
+from phenobench.profiles.well_names import normalize_wells
 from phenobench.screens.gallery_card import Batch, GalleryCard, Table
-from phenobench.wells import normalize_wells
 
 PLATE, WELL, BATCH, SOURCE = (ROLES[role] for role in ("plate", "well", "batch", "source"))
 PLATEMAP = METADATA_PREFIX + "Plate_Map_Name"

@@ -21,16 +21,16 @@ from phenobench.errors import InputError
 from phenobench.files import sha256_of
 from phenobench.hub import data_is_here, fetch_data
 from phenobench.images import DamagedImageError
-from phenobench.left_out import NO_IMAGES, NO_METADATA, counted, joined, left_out
 from phenobench.lock import known
 from phenobench.profiles import ROLES, Profiles
+from phenobench.profiles.formats import read_table
+from phenobench.profiles.left_out import NO_IMAGES, NO_METADATA, counted, joined, left_out
+from phenobench.profiles.reading import Reading, read_wells
 from phenobench.provenance import text_sha256
-from phenobench.reading import Reading, read_wells
 from phenobench.screens import Screen, SiteImage, screen_of
 from phenobench.screens.catalogue import Derived
 from phenobench.screens.shards import Layout, find_images
 from phenobench.screens.sites import site_of
-from phenobench.tables import read_table
 from phenobench.texts import Texts, from_descriptions
 
 # Wells whose encoded images are held at a time: about 20 MB.

@@ -20,7 +20,7 @@ import tifffile
 
 import phenobench as pb
 from phenobench.errors import InputError
-from phenobench.reading import Reading
+from phenobench.profiles.reading import Reading
 from phenobench.s3 import Bucket, S3Object
 from phenobench.screens import Screen
 

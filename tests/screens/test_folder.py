@@ -13,7 +13,7 @@ import pytest
 from phenobench.errors import InputError
 from phenobench.files import sha256_of
 from phenobench.images import read_image
-from phenobench.reading import Reading
+from phenobench.profiles.reading import Reading
 from phenobench.screens import Screen, SiteImage, load_screen
 from phenobench.screens.folder import load_folder
 from phenobench.screens.preview import preview

@@ -15,7 +15,7 @@ import phenobench as pb
 from phenobench import data
 from phenobench.errors import InputError
 from phenobench.lock import lock_path
-from phenobench.reading import Reading
+from phenobench.profiles.reading import Reading
 from phenobench.s3 import Bucket
 from tests.screens.gallery_bucket import (
     BATCH,

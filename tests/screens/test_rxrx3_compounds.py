@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 import phenobench as pb
 from phenobench.cli import app
-from phenobench.reading import Reading
+from phenobench.profiles.reading import Reading
 from phenobench.results import read_result
 from phenobench.screens import load_screen
 from tests.serving import Server, serve

@@ -25,7 +25,7 @@ from typer.testing import CliRunner, Result
 from phenobench.cli import app
 from phenobench.errors import InputError
 from phenobench.lock import lock_path
-from phenobench.reading import Reading
+from phenobench.profiles.reading import Reading
 from phenobench.results import read_result
 from phenobench.screens import Screen, load_screen
 from tests.hub_server import COMMIT, Hub, serve_hub

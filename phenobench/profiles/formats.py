@@ -16,7 +16,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, ValidationError
 
 from phenobench.errors import InputError
-from phenobench.profiles import PROVENANCE_KEY
+from phenobench.profiles.roles import PROVENANCE_KEY
 
 if TYPE_CHECKING:
     import pyarrow as pa

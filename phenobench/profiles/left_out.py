@@ -12,8 +12,8 @@ import pandas as pd
 
 from phenobench.errors import InputError
 from phenobench.files import write_text
-from phenobench.profiles import ROLES
-from phenobench.wells import normalize_well
+from phenobench.profiles.roles import ROLES
+from phenobench.profiles.well_names import normalize_well
 
 REASON = "reason"
 NO_IMAGES, NO_METADATA = "metadata without images", "images without metadata"

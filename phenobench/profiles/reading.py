@@ -15,10 +15,11 @@ import numpy as np
 import pandas as pd
 
 from phenobench.errors import InputError, unknown
-from phenobench.left_out import joined, left_out
-from phenobench.profiles import METADATA_PREFIX, PERT_TYPES, ROLES, Profiles, all_finite
-from phenobench.tables import SUFFIXES, Record, Table, is_profiles, read_table
-from phenobench.wells import normalize_wells
+from phenobench.profiles.formats import SUFFIXES, Record, Table, is_profiles, read_table
+from phenobench.profiles.left_out import joined, left_out
+from phenobench.profiles.profiles import Profiles, all_finite
+from phenobench.profiles.roles import METADATA_PREFIX, PERT_TYPES, ROLES
+from phenobench.profiles.well_names import normalize_wells
 
 NanPolicy = Literal["error", "drop-features", "drop-wells"]
 NAN_POLICIES: tuple[NanPolicy, ...] = ("error", "drop-features", "drop-wells")

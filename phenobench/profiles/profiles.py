@@ -14,24 +14,7 @@ import pandas as pd
 
 from phenobench.errors import InputError
 from phenobench.files import atomic
-
-# Every stage names columns by role; a file may call them anything (reading.py maps them to these).
-ROLES: Mapping[str, str] = {
-    "plate": "Metadata_Plate",
-    "well": "Metadata_Well",
-    "batch": "Metadata_Batch",
-    "source": "Metadata_Source",
-    "perturbation": "Metadata_Perturbation",
-    "gene": "Metadata_Symbol",
-    "target": "Metadata_Target",
-    "pert_type": "Metadata_pert_type",
-}
-PERT_TYPES = ("trt", "negcon", "poscon", "empty")
-METADATA_PREFIX = "Metadata_"
-# The key of the parquet file's own metadata under which provenance is kept.
-PROVENANCE_KEY = b"phenobench"
-
-Role = Literal["plate", "well", "batch", "source", "perturbation", "gene", "target", "pert_type"]
+from phenobench.profiles.roles import METADATA_PREFIX, PROVENANCE_KEY, ROLES, Role
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +122,7 @@ class Profiles:
 
     def select(self, keep: np.ndarray, reason: str | None = None) -> Profiles:
         """The wells where ``keep`` (n,) is true; the others are counted and listed under ``reason``."""
-        from phenobench.left_out import joined, left_out
+        from phenobench.profiles.left_out import joined, left_out
 
         lost = int(len(self) - np.count_nonzero(keep))
         if not lost:
@@ -175,7 +158,7 @@ class Profiles:
         Raises:
             InputError: see ``reading.read_profiles``, which has the other options.
         """
-        from phenobench.reading import Reading, read_profiles
+        from phenobench.profiles.reading import Reading, read_profiles
 
         return read_profiles([str(path)], Reading(columns=dict(columns or {})))
 
