@@ -27,7 +27,7 @@ class _Commands(typer.core.TyperGroup):
             raise typer.Exit(EXIT_CODE) from None
         except InputError as error:
             # Not through rich: a path must not be wrapped or coloured in a log.
-            sys.stderr.write(f"phenobench: {one_line(error)}\n")
+            sys.stderr.writelines(f"phenobench: {one_line(sentence)}\n" for sentence in error.sentences)
             raise typer.Exit(2) from None
 
 

@@ -189,7 +189,9 @@ def _print_notes(console: Console, results: list[Result]) -> None:
 
 
 def show_steps(profiles: Profiles, out: Path) -> None:
-    """What ``normalize`` did."""
+    """What ``normalize`` did, and which features came of it."""
+    from phenobench.provenance import names_sha256
+
     console = Console()
     table = Table(
         "step", "fitted on", "by", "groups", "wells fitted", "components", title=str(out), title_justify="left"
@@ -199,6 +201,8 @@ def show_steps(profiles: Profiles, out: Path) -> None:
         values = (step["step"], step["fitted_on"], step["by"], step["n_groups"], step["n_fitted"], components)
         table.add_row(*map(str, values))
     console.print(table)
+    digest = names_sha256(profiles.feature_names)
+    console.print(f"{len(profiles.feature_names)} features, sha256 of their names {digest[:12]}", highlight=False)
     for note in profiles.notes:
         console.print(f"[yellow]note[/yellow] {escape(note)}")
 

@@ -13,7 +13,7 @@ import numpy as np
 from phenobench.compiled import compiled_to_the_bit
 from phenobench.errors import InputError
 from phenobench.metrics.threads import in_threads
-from phenobench.profiles import Profiles
+from phenobench.profiles import ROLES, Profiles
 
 By = Literal["plate", "batch"] | None
 Controls = Literal["negcon", "all"]
@@ -40,8 +40,10 @@ def fit_groups(profiles: Profiles, step: str, by: By, controls: Controls) -> Fit
     """The groups of a step, and what the record says of them.
 
     Raises:
-        InputError: no negative control, or fewer than two in a group.
+        InputError: no column for the plate where the step needs it, no negative control, or fewer than two in a group.
     """
+    if by is not None:
+        _require_plates(profiles, step, by)
     codes, names = profiles.groups(by)
     usable = np.ones(len(profiles), dtype=bool) if controls == "all" else profiles.negative_controls
     if not usable.any():
@@ -67,6 +69,19 @@ def fit_groups(profiles: Profiles, step: str, by: By, controls: Controls) -> Fit
         "n_fitted_min": int(counts.min()),
     }
     return Fit(rows, [index[usable[index]] for index in rows], record)
+
+
+def _require_plates(profiles: Profiles, step: str, by: Literal["plate", "batch"]) -> None:
+    """Refuse a step that needs plates where no column names them; batches stand in only where every well has one."""
+    batches = profiles.metadata.get(ROLES["batch"])
+    by_batch = by == "batch" and batches is not None and batches.notna().all()
+    if ROLES["plate"] in profiles.metadata or by_batch:
+        return
+    needs = "plate" if by == "plate" else "batch, for which the plate stands where a well has none"
+    raise InputError(
+        f"{step}: this step is fitted by {needs}, and there is no column for the plate; name it with "
+        "--column plate=NAME, take each file for one with --plate-from-file, or use --normalization none"
+    )
 
 
 def change_groups(
@@ -112,13 +127,13 @@ def shift_and_scale(profiles: Profiles, fit: Fit, statistics: Statistics) -> np.
     def change_of(fitted: np.ndarray) -> Change:
         parts = max(1, min(d, -(-d * len(fitted) // _COLUMN_CELLS)))
         found = [
-            statistics(profiles.features[fitted[:, None], columns].astype(np.float64))
+            statistics(profiles.values[fitted[:, None], columns].astype(np.float64))
             for columns in np.array_split(np.arange(d), parts)
         ]
         location, scale = (np.concatenate(each) for each in zip(*found, strict=True))
         return partial(_shifted_and_scaled, location, scale)
 
-    return change_groups(profiles.features, fit, d, change_of)
+    return change_groups(profiles.values, fit, d, change_of)
 
 
 def _shifted_and_scaled(location: np.ndarray, scale: np.ndarray, block: np.ndarray, _: np.ndarray) -> np.ndarray:

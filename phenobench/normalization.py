@@ -95,9 +95,9 @@ def sphere(profiles: Profiles, *, by: By = None, controls: Controls = "negcon") 
     fit = fit_groups(profiles, "sphere", by, controls)
     features, notes, ranks = np.empty(profiles.features.shape, dtype=np.float32), [], []
     for rows, fitted in zip(fit.rows, fit.fitted, strict=True):
-        reference = profiles.features[fitted].astype(np.float64)
+        reference = profiles.values[fitted].astype(np.float64)
         mean, scale, varied = mean_sd_varied(reference)
-        features[rows] = profiles.features[rows] - mean
+        features[rows] = profiles.values[rows] - mean
         rank = _rank(((reference - mean) / scale)[:, varied])
         ranks.append(rank)
         if not rank:
@@ -112,7 +112,7 @@ def sphere(profiles: Profiles, *, by: By = None, controls: Controls = "negcon") 
             notes.append(_few_controls("sphere", len(fitted), int(varied.sum())))
         engine = Spherize(method="ZCA-cor")
         engine.fit(pd.DataFrame(reference[:, varied]))
-        whitened = engine.transform(pd.DataFrame(profiles.features[np.ix_(rows, varied)].astype(np.float64)))
+        whitened = engine.transform(pd.DataFrame(profiles.values[np.ix_(rows, varied)].astype(np.float64)))
         features[np.ix_(rows, varied)] = np.asarray(whitened)
     record = {**fit.record, "method": "ZCA-cor", "rank_min": min(ranks)}
     return profiles.transformed(features, record, notes=notes)
@@ -126,11 +126,11 @@ def pca_center_scale(profiles: Profiles, *, by: By = "batch", controls: Controls
     none where there are more controls than features, as there. Arguments and errors as ``center``.
     """
     pooled = fit_groups(profiles, "pca", None, controls)
-    reference = profiles.features[pooled.fitted[0]].astype(np.float64)
+    reference = profiles.values[pooled.fitted[0]].astype(np.float64)
     mean, _, varied = mean_sd_varied(reference)
     reference -= mean
     axes, components = _principal_axes(reference, varied, full=False)
-    rotated = change_groups(profiles.features, pooled, axes.shape[1], lambda _: partial(_turned, mean, axes, 0.0))
+    rotated = change_groups(profiles.values, pooled, axes.shape[1], lambda _: partial(_turned, mean, axes, 0.0))
     fit = fit_groups(profiles, "pca_center_scale", by, controls)
     notes = [_few_controls("pca_center_scale", pooled.record["n_fitted"], profiles.features.shape[1])]
     names = tuple(f"PC{i + 1}" for i in range(components))
@@ -170,20 +170,20 @@ def tvn(
     groups = fit_groups(profiles, "tvn", by, "negcon")
     controls = pooled.fitted[0]
     # Fitted in double precision: a covariance squares the condition number of the features.
-    reference = profiles.features[controls].astype(np.float64)
+    reference = profiles.values[controls].astype(np.float64)
     mean, scale, varied = standardize_in_place(reference)
     axes, components = _principal_axes(reference, varied, full=rank == "full")
     record = {**groups.record, "rank": rank, "ridge": ridge, "components": components, "n_features": len(mean)}
     notes = [_few_controls("tvn", len(controls), len(mean))]
     if not components:
         notes.append("tvn: the negative controls do not vary at all, so features were centred and nothing was whitened")
-        centred = change_groups(profiles.features, pooled, len(mean), lambda _: lambda block, _: block - mean)
+        centred = change_groups(profiles.values, pooled, len(mean), lambda _: lambda block, _: block - mean)
         return profiles.transformed(centred, record, profiles.feature_names, filter(None, notes))
     reference = reference @ axes
     turned_mean, turned_scale, _ = standardize_in_place(reference)
     # All up to here as one matrix, and below it what is subtracted after.
     steps = np.vstack([axes / scale[:, None], turned_mean]) / turned_scale
-    precision = _precision(profiles.features.shape, turned_scale, ridge if by else 1.0)
+    precision = _precision(profiles.values, turned_scale, ridge if by else 1.0)
     if precision is np.float32:
         # What rounding takes from the mean is subtracted after.
         rounded = mean.astype(precision)
@@ -198,19 +198,21 @@ def tvn(
         return partial(_turned, mean, whole[:-1], whole[-1])
 
     names = tuple(f"PC{i + 1}" for i in range(components))
-    features = change_groups(profiles.features, groups, components, change_of, precision)
+    features = change_groups(profiles.values, groups, components, change_of, precision)
     return profiles.transformed(features, record, names, filter(None, notes))
 
 
-def _precision(shape: tuple[int, ...], deviations: np.ndarray, ridge: float) -> type[np.floating[Any]]:
+def _precision(features: np.ndarray, deviations: np.ndarray, ridge: float) -> type[np.floating[Any]]:
     """float32 for the products of many rows (n, d), where these keep it.
 
     Rounding in a sum of d terms, which divides by the ``deviations`` of the components (k,) and by the root of the
     ridge to give what varies by 1, must stay below ``_ROUNDING``.
     """
-    n, d = shape
+    n, d = features.shape
     rounding = np.finfo(np.float32).eps * np.sqrt(d)
-    exact = n < _MANY or rounding > _ROUNDING * deviations.min() * np.sqrt(min(1.0, ridge))
+    exact = (
+        features.dtype == np.float64 or n < _MANY or rounding > _ROUNDING * deviations.min() * np.sqrt(min(1.0, ridge))
+    )
     return np.float64 if exact else np.float32
 
 

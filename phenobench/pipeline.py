@@ -20,7 +20,8 @@ from phenobench.cards import Cards, find, validate
 from phenobench.errors import InputError
 from phenobench.normalization import normalize
 from phenobench.profiles import ROLES, Profiles
-from phenobench.profiles.reading import read_profiles
+from phenobench.profiles.reading import Reading, label_spellings, read_profiles
+from phenobench.profiles.scales import notes_on_scales
 from phenobench.projections import project, projection_path, write_projection
 from phenobench.registry import resolve
 from phenobench.request import Cell, Request, expand
@@ -103,7 +104,7 @@ def run(request: Request, watch: Watch = _UNWATCHED) -> Report:
     """
     cards = find(request.cards)
     screen = _screen(request, cards)
-    texts = read_texts(request.texts, request.reading) if request.texts else screen.texts
+    texts = _texts(request, screen) if request.texts else screen.texts
     cells = expand(request, cards, screen, texts)
     if not any("texts" in cell.task.needs for cell in cells):
         texts = None
@@ -166,7 +167,7 @@ def _screen(request: Request, cards: Cards) -> Screen:
         if request.screen is None:
             raise InputError("no screen was named; give one with --screen, or embeddings with --profiles")
         return load_screen(request.screen, request.root, cards=request.cards, reading=request.reading)
-    profiles = read_profiles(request.profiles, request.reading)
+    profiles = read_profiles(request.profiles, _spelled_as_texts(request))
     first = Path(request.profiles[0])
     stem = as_label(first.name.split(".")[0])
     # The names of controls keep their meaning: they are computed from the labels of these wells.
@@ -175,6 +176,23 @@ def _screen(request: Request, cards: Cards) -> Screen:
         raise InputError(f"--profiles holds the embeddings of one model and {', '.join(own)} were named; give one name")
     label = require_label(stem if request.screen is None else request.screen, "screen")
     return screen_of(profiles, label, model=own[0] if own else stem)
+
+
+def _spelled_as_texts(request: Request) -> Reading:
+    """How to read profiles: perturbations that are kept as numbers are spelled as the texts spell them."""
+    reading = request.reading
+    if not request.texts or not Path(request.texts).is_file():
+        return reading
+    columns = {**reading.columns, **request.texts_columns}
+    return dataclasses.replace(reading, spellings=label_spellings(Path(request.texts), columns.get("perturbation")))
+
+
+def _texts(request: Request, screen: Screen) -> Texts:
+    """The other modality from its file; perturbations that are kept as numbers are spelled as the wells spell them."""
+    labels = screen.wells.get(ROLES["perturbation"])
+    spellings = frozenset() if labels is None else frozenset(labels.dropna())
+    reading = dataclasses.replace(request.reading, spellings=spellings)
+    return read_texts(str(request.texts), reading, request.texts_columns)
 
 
 def _is_label(name: str, cards: Cards) -> bool:
@@ -196,7 +214,7 @@ def _setting(request: Request, cards: Cards, screen: Screen, texts: Texts | None
             "revision": screen.revision,
             "sha256": provenance.screen_sha256(wells, screen.images_sha256),
             "n_wells": len(wells),
-            "n_plates": len(plates),
+            "n_plates": len(plates) if ROLES["plate"] in wells else 0,
             "n_perturbations": len(treated(wells)),
             "dropped": dict(screen.dropped),
         },
@@ -219,7 +237,10 @@ def _score(cell: Cell, setting: _Setting, embedding: Embedded, normalized: Calla
     variant = None if cell.label == task.default else cell.label
     path = result_path(request.results, setting.screen.id, embedding.info.label, cell.normalization, task.id, variant)
     skipped = dict(setting.annotations.skipped) if "gene" in task.needs else {}
-    mark = fingerprint({**inputs, "normalization": cell.normalization, "unavailable": skipped})
+    texts_name = setting.texts.name if setting.texts else Inputs.texts_name
+    # A name that sentences of the result say; texts have had none in earlier fingerprints.
+    said = {"texts_name": texts_name} if "texts" in task.needs and texts_name != Inputs.texts_name else {}
+    mark = fingerprint({**inputs, "normalization": cell.normalization, "unavailable": skipped, **said})
     cross_check = task.cross_check if request.cross_check else None
     if path.exists() and not request.overwrite:
         refuse_other_identity(path, inputs)
@@ -230,8 +251,16 @@ def _score(cell: Cell, setting: _Setting, embedding: Embedded, normalized: Calla
     # The two sides of a control share a space: they are split as a model's are, and not mapped.
     align = "identity" if cell.align and embedding.control else cell.align
     given = Inputs(
-        setting.annotations.pairs, skipped, embedding.texts, align, request.seed, embedding.seen, request.device
+        setting.annotations.pairs,
+        skipped,
+        embedding.texts,
+        align,
+        request.seed,
+        embedding.seen,
+        request.device,
+        texts_name,
     )
+    scales = () if embedding.control else notes_on_scales(profiles)
     outcome: Outcome = resolve(task.function, card_path)(profiles, protocol, given)
     result = Result.model_validate(
         {
@@ -241,7 +270,7 @@ def _score(cell: Cell, setting: _Setting, embedding: Embedded, normalized: Calla
             "scores": [dataclasses.asdict(score) for score in outcome.scores],
             "secondary": [dataclasses.asdict(score) for score in outcome.secondary],
             "skipped": dict(outcome.skipped),
-            "warnings": [*setting.screen.notes, *profiles.notes, *outcome.warnings],
+            "warnings": [*setting.screen.notes, *profiles.notes, *scales, *outcome.warnings],
             "map": {"rows": outcome.map_rows, "n": outcome.map_n},
             "licence": _licences(cell, setting, embedding, inputs["annotations"]),
             "provenance": "measured",

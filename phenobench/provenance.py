@@ -39,9 +39,18 @@ def screen_sha256(wells: pd.DataFrame, images: str | None) -> str:
 
 def features_sha256(features: np.ndarray, names: tuple[str, ...]) -> str:
     """The hash of an embedding: names and float32 values, rows in the order of the screen's wells."""
-    digest = hashlib.sha256("\t".join(names).encode())
+    digest = hashlib.sha256(_joined(names))
     digest.update(np.ascontiguousarray(features, dtype="<f4").data)
     return digest.hexdigest()
+
+
+def names_sha256(names: tuple[str, ...]) -> str:
+    """The hash of the names of features, joined by tabs, in their order."""
+    return hashlib.sha256(_joined(names)).hexdigest()
+
+
+def _joined(names: tuple[str, ...]) -> bytes:
+    return "\t".join(names).encode()
 
 
 def text_sha256(*parts: str) -> str:

@@ -61,6 +61,7 @@ class Request:
         profiles: files of embeddings; none when the screen brings what the models need.
         reading: how to read them.
         texts: the file of the other modality.
+        texts_columns: role -> column of that file, where it is not as in the profiles.
         normalizations_asked: they were named for this run and are no defaults.
         align: how two modalities get a common space; by default ridge where their dimensions differ.
         annotations: a folder of annotation tables, in place of the published ones.
@@ -85,6 +86,7 @@ class Request:
     profiles: tuple[str, ...] = ()
     reading: Reading = field(default_factory=Reading)
     texts: str | None = None
+    texts_columns: Mapping[str, str] = field(default_factory=dict)
     align: str | None = None
     annotations: Path | None = None
     seed: int = 0
@@ -250,4 +252,8 @@ def _has(screen: Screen, role: Role) -> bool:
 
 
 def _remedy(role: str) -> str:
-    return "name its file with --texts FILE" if role == "texts" else f"name its column with --column {role}=NAME"
+    if role == "texts":
+        return "name its file with --texts FILE"
+    return f"name its column with --column {role}=NAME" + (
+        ", or take each file for one, --plate-from-file" * (role == "plate")
+    )

@@ -71,11 +71,16 @@ class TrainingInfo(_Part):
     overlap: int
 
 
+# What a model's part of a result does not have where nothing is known of it.
+_LEFT_OUT = ("sixteen_bit", "feature_names_sha256")
+
+
 class ModelInfo(_Part):
     """Which model; ``status`` is that of its card, ``precision`` what its network computed in, if it has one.
 
     ``sixteen_bit`` says how images of 16 bits came to 8 (see ``plate_scale.sixteen_bit_record``); a result of others
-    does not have it.
+    does not have it. ``feature_names_sha256`` is the hash of the features' names in their order, which results of
+    earlier versions do not have.
     """
 
     id: Label
@@ -86,11 +91,12 @@ class ModelInfo(_Part):
     precision: str | None = None
     training: TrainingInfo | None = None
     sixteen_bit: Mapping[str, str | float] | None = None
+    feature_names_sha256: str | None = None
 
     @model_serializer(mode="wrap")
     def _without_an_absent_record(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         values: dict[str, Any] = serialize(self)
-        return {name: value for name, value in values.items() if name != "sixteen_bit" or value is not None}
+        return {name: value for name, value in values.items() if name not in _LEFT_OUT or value is not None}
 
     @property
     def label(self) -> str:

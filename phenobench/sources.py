@@ -94,6 +94,7 @@ def _info(
         precision=precision,
         training=training,
         sixteen_bit=sixteen_bit,
+        feature_names_sha256=provenance.names_sha256(profiles.feature_names),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,9 +13,11 @@ import pandas as pd
 from phenobench.descriptions import Description
 from phenobench.errors import InputError
 from phenobench.profiles import ROLES, Profiles
-from phenobench.profiles.formats import column_names
+from phenobench.profiles.formats import column_names, read_label_table
+from phenobench.profiles.labels import joined
 from phenobench.profiles.reading import Reading, read_profiles
 from phenobench.provenance import features_sha256, text_sha256
+from phenobench.results import as_label
 
 if TYPE_CHECKING:
     from phenobench.models.adapter import TextAdapter
@@ -32,11 +34,13 @@ class Texts:
         rows: their labels, and their embeddings where these were given.
         descriptions: what models are to embed; none where embeddings were given.
         sha256: of all that.
+        name: what its rows are called in sentences, for embeddings of another modality than text.
     """
 
     rows: Profiles
     descriptions: tuple[Description, ...] = ()
     sha256: str = ""
+    name: str = "texts"
 
     @property
     def embedded(self) -> bool:
@@ -50,48 +54,64 @@ def from_descriptions(descriptions: Sequence[Description]) -> Texts:
     return Texts(_rows(descriptions, np.empty((len(descriptions), 0), np.float32)), tuple(descriptions), digest)
 
 
-def from_profiles(rows: Profiles) -> Texts:
-    """Embeddings that are there, a row or more a perturbation."""
-    return Texts(rows, (), features_sha256(rows.features, rows.feature_names))
+def from_profiles(rows: Profiles, name: str = "texts") -> Texts:
+    """Embeddings that are there, a row or more a perturbation; ``name`` is what sentences call them."""
+    return Texts(rows, (), features_sha256(rows.features, rows.feature_names), name)
 
 
-def read_texts(path: str, reading: Reading) -> Texts:
-    """Read texts (a column ``Metadata_Text``) or embeddings (a column a feature), a row a perturbation.
+def read_texts(path: str, reading: Reading, columns: Mapping[str, str] | None = None) -> Texts:
+    """Read texts (a column ``Metadata_Text``) or embeddings (a column a feature), a row or more a perturbation.
+
+    Args:
+        path: of the file; embeddings may be in several, by a folder or a glob.
+        reading: of the profiles: its column of perturbations holds here too, and by its spellings of perturbations are
+            numbers spelled.
+        columns: role -> column of this file, which goes before.
 
     Raises:
         InputError: unreadable, no perturbations, an empty text, or two texts for one perturbation.
     """
-    columns = {role: name for role, name in reading.columns.items() if role == "perturbation"}
-    label = columns.get("perturbation", ROLES["perturbation"])
-    names = column_names(Path(path))
-    if TEXT_COLUMN in names:
-        return from_descriptions(_read_descriptions(Path(path), label))
-    rows = read_profiles([path], Reading(columns=columns, prefixes=reading.prefixes, wells=False))
+    own = {role: name for role, name in reading.columns.items() if role == "perturbation"} | dict(columns or {})
+    how = Reading(
+        columns=own,
+        prefixes=reading.prefixes,
+        wells=False,
+        spellings=reading.spellings,
+        feature_prefixes=reading.feature_prefixes if columns else (),
+    )
+    if Path(path).is_file() and TEXT_COLUMN in column_names(Path(path)):
+        return from_descriptions(_read_descriptions(Path(path), own.get("perturbation", ROLES["perturbation"]), how))
+    rows = read_profiles([path], how)
     if "perturbation" not in rows.roles:
         raise InputError(_no_label(path))
-    return from_profiles(rows)
+    return from_profiles(rows, name=as_label(Path(path).name.split(".")[0]))
 
 
 def _no_label(path: str | Path) -> str:
     return (
-        f"{path}: no row has a perturbation (default {ROLES['perturbation']}); "
-        "name the column that both sides share with --column perturbation=NAME"
+        f"{path}: no row has a perturbation (default {ROLES['perturbation']}); name the column that both sides share "
+        "with --column perturbation=NAME, or that of this file with --texts-column perturbation=NAME"
     )
 
 
-def _read_descriptions(path: Path, label: str) -> list[Description]:
-    table = pd.read_parquet(path) if path.name.endswith(".parquet") else pd.read_csv(path, dtype=str)
-    if label not in table or table[label].isna().all():
-        raise InputError(_no_label(path))
+def _read_descriptions(path: Path, label: str, reading: Reading) -> list[Description]:
+    table = read_label_table(path, spellings=reading.spellings)
+    parts = [label] if label in table else label.split(",")
+    absent = [part for part in parts if part not in table]
+    if absent:
+        raise InputError(f"{path} has no column '{absent[0]}'; {_no_label(path)}")
+    labels = table[label] if label in table else joined([table[part].to_numpy() for part in parts])
     said: dict[str, str] = {}
-    for row, (name, text) in enumerate(zip(table[label], table[TEXT_COLUMN], strict=True), start=1):
-        if pd.isna(name):
+    for row, (name, text) in enumerate(zip(labels, table[TEXT_COLUMN], strict=True), start=1):
+        if name is None:
             continue
-        if pd.isna(text) or not str(text).strip():
+        if text is None:
             raise InputError(f"{path}: row {row} ({name}) has no text in {TEXT_COLUMN}; give it one, or remove the row")
-        known = said.setdefault(str(name), str(text))
-        if known != str(text):
-            raise InputError(f"{path}: '{name}' has two texts, '{known[:60]}' and '{str(text)[:60]}'; keep one")
+        known = said.setdefault(name, text)
+        if known != text:
+            raise InputError(f"{path}: '{name}' has two texts, '{known[:60]}' and '{text[:60]}'; keep one")
+    if not said:
+        raise InputError(_no_label(path))
     return [Description(name, name=name, text=text) for name, text in sorted(said.items())]
 
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 from benchmarks import RESULTS, calibration, coverage
 from benchmarks.report import REPORT, write_report
-from benchmarks.speed import table
+from benchmarks.speed import reading, table
 from benchmarks.speed.row import sized
 from benchmarks.speed.rows import find
 from phenobench.errors import InputError
+from phenobench.profiles import Profiles
 
 MACHINE = {"CPU": "a fast one", "copairs": "0.5.5"}
 
@@ -26,6 +30,20 @@ def test_ours_and_the_peers_numbers_agree(name: str) -> None:
     ours, theirs = np.asarray(work.ours()), np.asarray(work.peer())
     assert ours.shape == theirs.shape
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["read-parquet", "read-csv"])
+def test_ours_and_the_peer_read_the_same_table(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    work = find(name).prepare(0.0)
+    assert work.peer is not None
+    ours, theirs = cast(Profiles, work.ours()), cast(pa.Table | pd.DataFrame, work.peer())
+    frame = theirs if isinstance(theirs, pd.DataFrame) else theirs.to_pandas()
+    assert list(ours.feature_names) == reading.FEATURES
+    np.testing.assert_allclose(ours.features, frame[reading.FEATURES].to_numpy(), rtol=1e-6)
+    assert (
+        ours.metadata[list(reading.METADATA)].to_numpy().tolist() == frame[list(reading.METADATA)].to_numpy().tolist()
+    )
 
 
 def test_a_row_that_is_not_there_is_named_with_its_nearest() -> None:
@@ -65,6 +83,15 @@ def test_ratios_are_taken_within_a_round_and_held_against_their_aims(tmp_path: P
     assert speed == ["copairs 0.5.5", "2.75", "688", "250", "200", "yes"]
     assert limit[3:] == ["2.5", "at most 2", "no"]
     assert memory == ["20", "400", "20", "25", "no"]
+
+
+@pytest.mark.parametrize(("ours", "reached"), [(1.25, "yes"), (1.35, "no")])
+def test_a_peer_that_is_not_to_be_beaten_is_to_be_kept_up_with(ours: float, reached: str, tmp_path: Path) -> None:
+    one = figures("read-parquet", [{"ours": side([ours], 2048), "peer": side([1.0], 2048)}])
+    aim = f"aim at most 1.3 x the peer's time; reached {reached}"
+    assert written(tmp_path, one)
+    assert table.summary(find("read-parquet"), tmp_path).endswith(aim)
+    assert table.summary(find("read-csv"), tmp_path) == "not measured"
 
 
 def test_what_was_scaled_or_not_measured_is_said(tmp_path: Path) -> None:

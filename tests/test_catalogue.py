@@ -13,7 +13,7 @@ from phenobench import data
 from phenobench.cards import find, load, read_toml
 from phenobench.errors import InputError
 from phenobench.profiles import PERT_TYPES, ROLES
-from phenobench.profiles.formats import read_table
+from phenobench.profiles.formats import ColumnRules, read_table
 from phenobench.profiles.left_out import joined
 from phenobench.profiles.reading import Reading, read_profiles
 from phenobench.screens import load_screen
@@ -25,12 +25,12 @@ from tests.shared import shared
 # wells, wells of the negative control, wells left out, perturbations outside these, genes outside these,
 # features that are kept. A compound's target is no perturbed gene.
 SCREENS = {
-    "cpjump1-compound-u2os-24h": ("cpjump1_compound_u2os", 3 * 384, 3 * 64, 0, 302, None, 904),
-    "cpjump1-compound-u2os-48h": ("cpjump1_compound_u2os", 4 * 384, 4 * 64, 0, 302, None, 904),
-    "lincs-sq00015054": ("lincs_sq00015054", 384, 24, 0, 58, None, 454),
-    "luad-orf": ("luad_orf_layout_a", 3072, 256, 160, 302, 72, 564),
+    "cpjump1-compound-u2os-24h": ("cpjump1_compound_u2os", 3 * 384, 3 * 64, 0, 302, None, 903),
+    "cpjump1-compound-u2os-48h": ("cpjump1_compound_u2os", 4 * 384, 4 * 64, 0, 302, None, 903),
+    "lincs-sq00015054": ("lincs_sq00015054", 384, 24, 0, 58, None, 452),
+    "luad-orf": ("luad_orf_layout_a", 3072, 256, 160, 302, 72, 563),
     "nelisa-jump-target1": ("nelisa_jump_target1_compounds", 1525, 256, 0, 301, None, 191),
-    "varchamp-batch14": ("varchamp_batch14", 2855, 128, 59, 641, 34, 853),
+    "varchamp-batch14": ("varchamp_batch14", 2855, 128, 59, 641, 34, 852),
 }
 # Files that the shared data holds as their source publishes them.
 UNCHANGED = {
@@ -45,11 +45,15 @@ def card(screen: str) -> ScreenCard:
     return load(find().screens[screen], ScreenCard)
 
 
+def rules(one: ScreenCard) -> ColumnRules:
+    return ColumnRules(metadata=frozenset(one.roles.values()))
+
+
 def wells(screen: str) -> pd.DataFrame:
     """The metadata of a screen's shared copy, all files together."""
     one = card(screen)
     paths = fetch(one, shared("data", SCREENS[screen][0]))
-    tables = [read_table(path, one.metadata_prefixes, frozenset(one.roles.values())).metadata for path in paths]
+    tables = [read_table(path, rules(one)).metadata.to_pandas() for path in paths]
     return pd.concat(tables, ignore_index=True)
 
 
@@ -120,12 +124,13 @@ def test_the_derived_gene_is_the_one_in_the_shared_copy(tmp_path: Path) -> None:
     """The source's files have no gene symbol; the shared copy has one that was joined from elsewhere."""
     one = card("luad-orf")
     (path,) = fetch(one, shared("data", SCREENS["luad-orf"][0]))
-    given = read_table(path, one.metadata_prefixes, frozenset())
+    given = read_table(path, rules(one))
     without = tmp_path / "without.parquet"
-    metadata = given.metadata.drop(columns="Metadata_gene_symbol").assign(feature=1.0)
+    table = given.metadata.to_pandas()
+    metadata = table.drop(columns="Metadata_gene_symbol").assign(feature=1.0)
     metadata.to_parquet(without)
     made = read_profiles([str(without)], reading(one)).metadata
-    expected = given.metadata["Metadata_gene_symbol"].replace("", None)
+    expected = table["Metadata_gene_symbol"].replace("", None)
     assert expected.nunique() == 72
     assert made[ROLES["gene"]].fillna("").tolist() == expected.fillna("").tolist()
 

@@ -202,6 +202,23 @@ def test_oracle_makes_annotated_genes_alike_and_others_orthogonal() -> None:
     )
 
 
+def test_oracle_needs_no_name_of_a_perturbation_where_genes_are_named() -> None:
+    wells = layout(n_plates=2, n_genes=6)
+    pairs = {"own": np.array([["g00", "g01"]], dtype=object)}
+    named, unnamed = (
+        controls.oracle(one, pairs, 0)
+        for one in (wells.assign(Metadata_Perturbation=None), wells.drop(columns="Metadata_Perturbation"))
+    )
+    assert np.array_equal(named, unnamed)
+    # One direction a gene, and none of its own; annotated genes at the largest cosine there is, 0.9, others at 0.
+    assert unnamed.shape == (len(wells), 6)
+    genes = unnamed[:6]
+    expected = np.eye(6)
+    expected[0, 1] = expected[1, 0] = 0.9
+    assert genes @ genes.T == pytest.approx(expected, abs=1e-6)
+    assert not unnamed[(wells["Metadata_pert_type"] == "negcon").to_numpy()].any()
+
+
 def test_oracle_tells_perturbations_of_one_gene_apart() -> None:
     wells = layout()
     # Two guides a gene.

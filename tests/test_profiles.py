@@ -13,7 +13,7 @@ import pytest
 
 import phenobench as pb
 from phenobench.errors import InputError
-from phenobench.profiles import PROVENANCE_KEY, Profiles
+from phenobench.profiles import PROVENANCE_KEY, ROLES, Profiles
 from phenobench.profiles.profiles import all_finite
 
 
@@ -139,7 +139,8 @@ def test_the_file_is_zstd_float32_with_its_record(tmp_path: Path) -> None:
     group = file.metadata.row_group(0)
     assert {group.column(i).compression for i in range(group.num_columns)} == {"ZSTD"}
     record = json.loads(file.schema_arrow.metadata[PROVENANCE_KEY])
-    assert record == {"steps": [*full().steps], "dropped": full().dropped, "notes": [*full().notes]}
+    roles = {role: ROLES[role] for role in full().roles}
+    assert record == {"steps": [*full().steps], "dropped": full().dropped, "notes": [*full().notes], "roles": roles}
 
 
 def test_the_same_profiles_are_the_same_bytes(tmp_path: Path) -> None:
@@ -171,7 +172,6 @@ def test_columns_can_be_named_when_reading(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "names", "match"),
     [
-        (metadata().rename(columns={"Metadata_dose": "dose"}), (), "metadata column 'dose' must start with Metadata_"),
         (metadata(), ("f", "g", "Metadata_h"), "feature 'Metadata_h' would be read as metadata"),
         (metadata().assign(Metadata_mixed=[1, "a", 2, 3]), (), r"metadata cannot be written \(.*values of one type"),
     ],

@@ -12,7 +12,8 @@ import pytest
 
 from phenobench.errors import InputError
 from phenobench.profiles import Profiles
-from phenobench.profiles.reading import NAN_POLICIES, NanPolicy, Reading, read_profiles
+from phenobench.profiles.missing import NAN_POLICIES, NanPolicy
+from phenobench.profiles.reading import Reading, read_profiles
 
 
 def frame(plate: object = "P1", n: int = 4, **columns: Any) -> pd.DataFrame:
@@ -68,11 +69,12 @@ def test_features_that_all_files_have_are_kept_and_the_others_counted(tmp_path: 
     two.to_parquet(tmp_path / "2.parquet")
     profiles = read_profiles([str(tmp_path)], Reading())
     assert profiles.feature_names == ("f0", "f2")
-    assert profiles.notes == ("3 of 5 features are not in all files and were left out",)
+    assert profiles.notes[0] == "3 of 5 features are not in all files and were left out"
     expected = np.concatenate([one[["f0", "f2"]].to_numpy(), two[["f0", "f2"]].to_numpy()])
     np.testing.assert_array_equal(profiles.features, expected)
-    # What the second file lacks is missing there: its wells count as treated.
-    assert profiles.negative_controls.tolist() == [False, False, True, True, *[False] * 4]
+    # What the second file lacks is missing there, and its DMSO is the first one's.
+    assert profiles.negative_controls.tolist() == [False, False, True, True] * 2
+    assert "2 wells without a type are of DMSO" in profiles.notes[1]
 
 
 def test_no_feature_in_common_is_refused(tmp_path: Path) -> None:
@@ -133,8 +135,9 @@ def test_foreign_prefixes_and_names_become_ours(tmp_path: Path) -> None:
         prefixes=("Image_Metadata_",),
         columns={"perturbation": "compound", "batch": "Image_Metadata_Plate"},
     )
-    expected = {"Plate", "Well", "Batch", "Perturbation", "pert_type", "compound", "x"}
-    assert {str(name).removeprefix("Metadata_") for name in profiles.metadata} == expected
+    roles = {f"Metadata_{name}" for name in ("Plate", "Well", "Batch", "Perturbation", "pert_type")}
+    own = {"Image_Metadata_Plate", "Image_Metadata_Well", "compound", "Image_Metadata_Metadata_x"}
+    assert set(profiles.metadata) == roles | own
     assert profiles.metadata["Metadata_Batch"].tolist() == ["P1"] * 4
     assert profiles.feature_names == ("f0", "f1")
 
@@ -158,7 +161,7 @@ def test_roles_can_be_exchanged(tmp_path: Path) -> None:
 def test_two_columns_can_play_a_role_together(tmp_path: Path) -> None:
     table = frame(drug=["x", "x", "y", ""], dose=[0.1, 2.0, np.nan, np.nan])
     profiles = read(table, tmp_path, columns={"perturbation": "drug,dose"})
-    assert profiles.role("perturbation").tolist() == ["x,0.1", "x,2", "y", None]
+    assert profiles.role("perturbation").tolist() == ["x,0.1", "x,2.0", "y", None]
     assert profiles.feature_names == ("f0", "f1", "f2")
     with_comma = table.rename(columns={"drug": "drug,dose"})
     assert read(with_comma, tmp_path, columns={"gene": "drug,dose"}).role("gene").tolist() == ["x", "x", "y", None]
@@ -184,7 +187,6 @@ def test_unknown_roles_and_columns_are_named(tmp_path: Path) -> None:
     refused(
         frame(), tmp_path, "no column 'Metadata_x'; metadata columns: Metadata_Plate", columns={"gene": "Metadata_x"}
     )
-    refused(frame().drop(columns="Metadata_Well"), tmp_path, r"no column for the well .*--column well=NAME")
 
 
 def test_a_derived_column_needs_its_origin_and_never_replaces_one(tmp_path: Path) -> None:
@@ -211,7 +213,7 @@ def test_what_is_blank_is_missing(tmp_path: Path, blank: str | None) -> None:
 def test_blanks_around_labels_make_no_difference(tmp_path: Path) -> None:
     names = ["g0", " g0", "g0\u00a0", "g\u00a00"]
     profiles = read(frame(Metadata_Perturbation=names), tmp_path, negcon=("Metadata_Perturbation=g\u00a00 ",))
-    assert profiles.role("perturbation").tolist() == ["g0", "g0", "g0", "g 0"]
+    assert profiles.role("perturbation").tolist() == ["g0", "g0", "g0", "g\u00a00"]
     assert profiles.negative_controls.tolist() == [False, False, True, True]
 
 
@@ -233,7 +235,8 @@ def test_controls_are_those_named_and_those_typed(tmp_path: Path) -> None:
     without = frame().drop(columns="Metadata_pert_type")
     assert not read(without, tmp_path).negative_controls.any()
     profiles = read(without, tmp_path, negcon=("Metadata_Perturbation=g0", "Metadata_Well=A04"))
-    assert profiles.negative_controls.tolist() == [True, False, False, True]
+    # A03 is DMSO as well.
+    assert profiles.negative_controls.tolist() == [True, False, True, True]
 
 
 def test_a_label_gives_a_type_and_fills_an_empty_perturbation(tmp_path: Path) -> None:
@@ -247,7 +250,7 @@ def test_types_are_known_in_any_case_and_others_counted(tmp_path: Path) -> None:
     types = ["control", "Negcon", "negcon_b", "trt_oe"]
     profiles = read(frame(Metadata_pert_type=types), tmp_path)
     assert profiles.role("pert_type").tolist() == ["trt", "negcon", "trt", "trt"]
-    assert profiles.notes == (
+    assert profiles.notes[:2] == (
         "1 wells of Metadata_pert_type 'control' are taken as treated",
         "1 wells of Metadata_pert_type 'negcon_b' are taken as treated",
     )
@@ -339,10 +342,15 @@ def test_a_policy_changes_nothing_where_nothing_is_missing(tmp_path: Path, polic
 
 
 def test_a_policy_that_leaves_nothing_is_refused(tmp_path: Path) -> None:
-    refused(frame().assign(f1=np.nan), tmp_path, "every well has .* use --nan drop-features", nan="drop-wells")
+    refused(
+        frame().assign(f1=np.nan),
+        tmp_path,
+        "every well has .*'f1' are missing in all wells.*use --nan drop, which leaves out 1 of 3 features",
+        nan="drop-wells",
+    )
     table = frame()
     table.loc[0, ["f0", "f1", "f2"]] = np.nan
-    refused(table, tmp_path, "every feature is .* use --nan drop-wells", nan="drop-features")
+    refused(table, tmp_path, "every feature is .*use --nan drop, which leaves out 1 of 4 wells", nan="drop-features")
 
 
 def test_large_values_are_no_missing_ones(tmp_path: Path) -> None:

@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from typer.testing import CliRunner
 
+from phenobench.cli import app
 from phenobench.descriptions import Description
 from phenobench.errors import InputError
 from phenobench.models.adapter import TextAdapter
 from phenobench.profiles.reading import Reading
+from phenobench.results import read_result
 from phenobench.screens import load_screen
 from phenobench.texts import embed_texts, from_descriptions, prompts, read_texts
 
@@ -109,3 +112,25 @@ def test_the_simulated_screen_says_something_different_of_each_perturbation() ->
     assert sorted(one.perturbation for one in said) == sorted(treated.unique())
     assert len({(one.kind, one.name, one.info) for one in said}) == len(said)
     assert {one.kind for one in said} == {"crispr", "compound"}
+
+
+def test_a_result_says_the_name_of_the_file_that_it_was_made_with(tmp_path: Path) -> None:
+    """The same embeddings under another name: what was kept would call them by the old one."""
+    table = pd.DataFrame(np.eye(4), columns=["a", "b", "c", "d"]).assign(Metadata_Perturbation=list("wxyz"))
+    for name in ("cells", "proteins", "assay"):
+        table.to_parquet(tmp_path / f"{name}.parquet")
+    path = tmp_path / "results/cells/mine/none/cross-modal.json"
+    found = []
+    for name in ("proteins", "assay", "assay"):
+        arguments = ["run", "--profiles", tmp_path / "cells.parquet", "--texts", tmp_path / f"{name}.parquet"]
+        arguments += ["--model", "mine", "--task", "cross-modal", "--normalization", "none"]
+        done = CliRunner().invoke(app, [*map(str, arguments), "--results", str(tmp_path / "results")])
+        assert done.exit_code == 0, done.output
+        found.append((read_result(path), "were there already" in done.stdout))
+    assert [one.map.rows.split(",")[0] for one, _ in found] == [
+        "unique rows of proteins",
+        "unique rows of assay",
+        "unique rows of assay",
+    ]
+    assert [kept for _, kept in found] == [False, False, True]
+    assert found[0][0].texts == found[1][0].texts

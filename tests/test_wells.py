@@ -31,7 +31,11 @@ def test_every_spelling_of_a_well_is_one_name(row: str, column: int, zeros: int,
 
 @pytest.mark.parametrize(
     ("spelled", "name"),
-    [("A01", "A01"), ("a1", "A01"), ("A001", "A01"), ("p24", "P24"), ("AF48", "AF48"), ("aA7", "AA07")],
+    [
+        *[("A01", "A01"), ("a1", "A01"), ("A001", "A01"), ("p24", "P24"), ("AF48", "AF48"), ("aA7", "AA07")],
+        *[("A-01", "A01"), ("C_2", "C02"), ("r01c01", "A01"), ("R32C48", "AF48"), ("r27c3", "AA03")],
+        *[("A01_s1", "A01"), ("B2-site3", "B02"), ("r02c03f05p01", "B03"), ("A01f2", "A01")],
+    ],
 )
 def test_known_spellings(spelled: str, name: str) -> None:
     assert normalize_well(spelled) == name
@@ -39,7 +43,10 @@ def test_known_spellings(spelled: str, name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["", "A", "1", "A0", "A00", "A49", "AG01", "AAA1", "1A", "A1.0", "A-1", "A 1", "A01 B01", "\u00c41", "A\u0661"],
+    [
+        *["", "A", "1", "A0", "A00", "A49", "AG01", "AAA1", "1A", "A1.0", "A 1", "A01 B01", "r0c1", "r33c1", "A-49"],
+        *["A01_s", "1-2", "\u00c41", "A\u0661"],
+    ],
 )
 def test_what_is_no_well_is_refused(name: str) -> None:
     with pytest.raises(InputError, match=re.escape(f"'{name}' is no well name; write wells as A01")):

@@ -1,5 +1,7 @@
 """One side of one row, in a process of its own: ``python -m benchmarks.speed.measure ROW ours|peer`` prints JSON.
 
+``files`` in place of a side writes what the sides read into the temporary folder, and measures nothing.
+
 Memory is the highest resident size during the first call, less what the process held when its
 imports and inputs were there (Linux with glibc; both are in the JSON). A call that takes less than half a minute
 is then repeated, and the first time, which includes touching memory, is left out: a virtual machine may get
@@ -20,7 +22,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.speed.row import Work
+from benchmarks.speed.row import FILES, Work
 from benchmarks.speed.rows import find
 
 # Seconds for repeats, of which there is one at least, and how many there are at most.
@@ -58,6 +60,10 @@ def repeated(calls: list[Callable[[], object]]) -> list[list[float]]:
 def measured(row: str, side: str) -> dict[str, Any]:
     """Times in seconds, memory in KiB; with ours, times of the limit between them."""
     prepare = find(row).prepare
+    if side == FILES:
+        for scale in (_WARM_UP, 1.0):
+            prepare(scale)
+        return {}
     _call(prepare(_WARM_UP), side)()
     work = prepare(1.0)
     call, limit = _call(work, side), work.limit if side == "ours" else None

@@ -15,6 +15,10 @@ _BLOCK = 2**11
 _GPU_BLOCK_CELLS = 2**28
 
 
+# In place of a side: files are written, and nothing is measured.
+FILES = "files"
+
+
 @dataclass(frozen=True)
 class Work:
     """Inputs that are ready, bound to the calls that are measured.
@@ -45,9 +49,11 @@ class Row:
         peer: the distribution that is measured against, or what stands in for one.
         limit: what the limit is.
         faster: how many times faster than the peer is to be reached.
+        within: how many times the peer's time it may take, where being faster is not the aim.
         leaner: to which part of the peer's memory (a 25th is 25).
         multiple: how many times the limit it may take.
         most_gib: memory in GiB that it must stay below.
+        files: whether ``prepare`` writes files, which a process that measures nothing does first.
         unavailable: why it cannot be measured; empty where it can.
     """
 
@@ -57,9 +63,11 @@ class Row:
     peer: str = ""
     limit: str = "GEMM"
     faster: float | None = None
+    within: float | None = None
     leaner: float | None = None
     multiple: float | None = None
     most_gib: float | None = None
+    files: bool = False
     unavailable: str = ""
 
 

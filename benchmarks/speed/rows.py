@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from benchmarks.speed import normalization, relations, retrieval
+from benchmarks.speed import normalization, reading, relations, retrieval
 from benchmarks.speed.row import Row
 from phenobench.errors import unknown
 
-ROWS = (*retrieval.ROWS, *normalization.ROWS, *relations.ROWS)
+ROWS = (*retrieval.ROWS, *normalization.ROWS, *relations.ROWS, *reading.ROWS)
 
 
 def find(name: str) -> Row:

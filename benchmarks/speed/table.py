@@ -22,6 +22,7 @@ A call of less than half a minute is repeated, and its first time is left out, i
 are timed once, with that. Before each call is a rest. OpenBLAS takes the kernels of the processor it finds, on both
 sides, whatever the shell's `OPENBLAS_CORETYPE` is.
 """
+_AGAINST_PEER = ("work", "peer", "ours, s", "peer, s", "times faster", "aim", "reached")
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,21 @@ def section(results: Path) -> str:
         return ""
     parts = [
         _INTRODUCTION,
-        table(("work", "peer", "ours, s", "peer, s", "times faster", "aim", "reached"), map(_against_peer, done), 2),
+        table(_AGAINST_PEER, map(_against_peer, done), 2),
         table(("work", "limit", "ours, s", "limit, s", "multiple", "aim", "reached"), _against_limits(done), 2),
         table(("work", "ours, MiB", "peer, MiB", "peer / ours", "aim", "reached"), map(_memory, done)),
         "".join(f"- {line}\n" for line in _notes(found)),
     ]
     return "\n".join(parts)
+
+
+def summary(row: Row, results: Path) -> str:
+    """A row beside its peer, in one line."""
+    found = [one for one in _read(results) if one.row == row]
+    if not found or found[0].figures["skipped"]:
+        return "not measured"
+    cells = zip(_AGAINST_PEER[1:], _against_peer(found[0])[1:], strict=True)
+    return "; ".join(f"{header} {cell}" for header, cell in cells if cell)
 
 
 def _read(results: Path) -> Iterator[Measured]:
@@ -79,7 +89,11 @@ def _against_peer(one: Measured) -> tuple[str, ...]:
         return (one.row.work, "none can", ours, "", "", "", "")
     ratio = one.ratio(("peer", "seconds"), ("ours", "seconds"))
     theirs = _digits(median(one.of("peer", "seconds")))
-    return (one.row.work, one.peer, ours, theirs, _digits(ratio), *_aim(ratio, one.row.faster))
+    aim = _aim(ratio, one.row.faster)
+    if one.row.within is not None:
+        times, reached = _aim(one.ratio(("ours", "seconds"), ("peer", "seconds")), one.row.within, most=True)
+        aim = (f"{times} x the peer's time", reached)
+    return (one.row.work, one.peer, ours, theirs, _digits(ratio), *aim)
 
 
 def _against_limits(done: list[Measured]) -> Iterator[tuple[str, ...]]:

@@ -1,24 +1,19 @@
 """Commands that show and fetch what there is: ``list``, ``screen`` and ``data get``."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from phenobench.options import (
     AcceptLicence,
     CardFolder,
-    Columns,
-    Exclude,
-    Label,
-    Nan,
-    Negcon,
-    Prefixes,
     ProfileFiles,
-    reading_of,
+    reads_profiles,
 )
+
+if TYPE_CHECKING:
+    from phenobench.profiles.reading import Reading
 
 
 def list_things(
@@ -45,16 +40,12 @@ def screen_preview(
     typer.echo(out)
 
 
+@reads_profiles
 def screen_left_out(
+    reading: "Reading",
     screen: Annotated[str | None, typer.Argument(help="A screen's id, or a folder with screen.csv.")] = None,
     profiles: ProfileFiles = None,
     out: Annotated[Path | None, typer.Option("--out", help="A CSV file to write them to, in place of a table.")] = None,
-    column: Columns = None,
-    metadata_prefix: Prefixes = None,
-    negcon: Negcon = None,
-    exclude: Exclude = None,
-    label: Label = None,
-    nan: Nan = "error",
     cards: CardFolder = None,
 ) -> None:
     """Name the wells of a screen, or of embeddings in files, that take no part in scores, and say why."""
@@ -66,7 +57,6 @@ def screen_left_out(
     from phenobench.suite import load_suite
 
     show_messages()
-    reading = reading_of(column, metadata_prefix, negcon, exclude, label, nan)
     if bool(screen) == bool(profiles):
         raise InputError("name either a screen or, with --profiles, files of embeddings")
     if profiles:

@@ -1,7 +1,5 @@
 """Commands that score: ``run`` the whole way, or ``normalize`` and ``score``, a stage by itself."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,32 +10,31 @@ from phenobench.options import (
     Align,
     AnnotationFolder,
     CardFolder,
-    Columns,
     Device,
-    Exclude,
-    Label,
     Models,
-    Nan,
-    Negcon,
     Normalizations,
     Overwrite,
-    Prefixes,
     ProfileFiles,
     Results,
     Screens,
     Seed,
     Tasks,
     Texts,
+    TextsColumns,
     Variants,
     WeightsOption,
-    reading_of,
+    by_role,
+    reads_profiles,
 )
 
 if TYPE_CHECKING:
+    from phenobench.profiles.reading import Reading
     from phenobench.request import Request
 
 
+@reads_profiles
 def run(
+    reading: "Reading",
     model: Models = None,
     task: Tasks = None,
     normalization: Normalizations = None,
@@ -45,6 +42,7 @@ def run(
     screen: Screens = None,
     profiles: ProfileFiles = None,
     texts: Texts = None,
+    texts_column: TextsColumns = None,
     align: Align = None,
     annotations: AnnotationFolder = None,
     results: Results = None,
@@ -61,12 +59,6 @@ def run(
         bool,
         typer.Option("--projections", help="Keep where wells lie before and after, for figures and the leaderboard."),
     ] = False,
-    column: Columns = None,
-    metadata_prefix: Prefixes = None,
-    negcon: Negcon = None,
-    exclude: Exclude = None,
-    label: Label = None,
-    nan: Nan = "error",
 ) -> None:
     """Score models on tasks: the whole way from a screen, or from your own embeddings, to results."""
     from phenobench.cards import find
@@ -90,8 +82,9 @@ def run(
             root=suite.root(name) if name else None,
             variants=tuple(variant or ()),
             profiles=tuple(profiles or ()),
-            reading=reading_of(column, metadata_prefix, negcon, exclude, label, nan),
+            reading=reading,
             texts=texts,
+            texts_columns=by_role("--texts-column", texts_column, "perturbation=Metadata_InChIKey"),
             align=align,
             annotations=annotations or suite.annotations,
             seed=suite.seed if seed is None else seed,
@@ -105,7 +98,9 @@ def run(
     )
 
 
+@reads_profiles
 def score(
+    reading: "Reading",
     path: Annotated[str, typer.Argument(help="Profiles that are already normalized: a file, folder or glob.")],
     task: Annotated[list[str], typer.Option("--task", help="A task's id, or 'all' that apply. Repeats.")],
     model: Annotated[str, typer.Option("--model", help="A label for the model.")],
@@ -115,18 +110,13 @@ def score(
     ] = "as-given",
     variant: Variants = None,
     texts: Texts = None,
+    texts_column: TextsColumns = None,
     align: Align = None,
     annotations: AnnotationFolder = None,
     results: Results = None,
     seed: Seed = None,
     cards: CardFolder = None,
     overwrite: Overwrite = False,
-    column: Columns = None,
-    metadata_prefix: Prefixes = None,
-    negcon: Negcon = None,
-    exclude: Exclude = None,
-    label: Label = None,
-    nan: Nan = "error",
 ) -> None:
     """Score profiles as they are, without normalizing them."""
     from phenobench.request import Request
@@ -142,8 +132,9 @@ def score(
             screen=screen,
             variants=tuple(variant or ()),
             profiles=(path,),
-            reading=reading_of(column, metadata_prefix, negcon, exclude, label, nan),
+            reading=reading,
             texts=texts,
+            texts_columns=by_role("--texts-column", texts_column, "perturbation=Metadata_InChIKey"),
             align=align,
             annotations=annotations or suite.annotations,
             seed=suite.seed if seed is None else seed,
@@ -154,16 +145,12 @@ def score(
     )
 
 
+@reads_profiles
 def normalize(
+    reading: "Reading",
     path: Annotated[str, typer.Argument(help="Profiles: a file, folder or glob.")],
     steps: Annotated[str, typer.Option("--steps", help="A named chain, such as center+tvn.")],
     out: Annotated[Path, typer.Option("--out", help="The parquet file to write.")],
-    column: Columns = None,
-    metadata_prefix: Prefixes = None,
-    negcon: Negcon = None,
-    exclude: Exclude = None,
-    label: Label = None,
-    nan: Nan = "error",
 ) -> None:
     """Normalize profiles and write them, with the record of what was fitted on what."""
     from phenobench.display import show_steps
@@ -172,12 +159,12 @@ def normalize(
     from phenobench.profiles.reading import read_profiles
 
     chain(steps)
-    done = apply(read_profiles([path], reading_of(column, metadata_prefix, negcon, exclude, label, nan)), steps)
+    done = apply(read_profiles([path], reading), steps)
     done.write(out)
     show_steps(done, out)
 
 
-def _run_and_show(request: Request) -> None:
+def _run_and_show(request: "Request") -> None:
     from phenobench.display import run_progress, show_messages, show_report
 
     show_messages()

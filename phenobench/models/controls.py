@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from phenobench.errors import InputError
 from phenobench.metrics.pairing import encode, label_lists
 from phenobench.profiles import ROLES
 
@@ -26,14 +27,14 @@ _OWN = 0.1
 def random(wells: pd.DataFrame, pairs: Mapping[str, np.ndarray], seed: int) -> np.ndarray:
     """Independent noise: at chance on every task.
 
-    The negative controls of each plate have mean zero and equal variance in all directions. Fitted
-    on a few noisy controls, centring would give a plate's wells a common offset and whitening a
-    common stretch: batch effects, which a task with negatives on the query's plate rightly counts
-    against an embedding, and which would put noise below chance.
+    The negative controls of each plate (of all wells, where plates are not known) have mean zero and
+    equal variance in all directions. Fitted on a few noisy controls, centring would give a plate's
+    wells a common offset and whitening a common stretch: batch effects, which a task with negatives
+    on the query's plate rightly counts against an embedding, and which would put noise below chance.
     """
     features = np.random.default_rng(seed).standard_normal((len(wells), _NOISE_DIMENSIONS), dtype=np.float32)
     control = np.flatnonzero(wells[ROLES["pert_type"]] == "negcon")
-    plate = wells[ROLES["plate"]].to_numpy()[control]
+    plate = wells[ROLES["plate"]].to_numpy()[control] if ROLES["plate"] in wells else np.zeros(len(control))
     for name in pd.unique(plate):
         rows = control[plate == name]
         centred = features[rows] - features[rows].mean(axis=0)
@@ -49,7 +50,16 @@ def constant(wells: pd.DataFrame, pairs: Mapping[str, np.ndarray], seed: int) ->
 
 
 def plate_only(wells: pd.DataFrame, pairs: Mapping[str, np.ndarray], seed: int) -> np.ndarray:
-    """The plate and nothing else: above chance only where a task rewards batch effects."""
+    """The plate and nothing else: above chance only where a task rewards batch effects.
+
+    Raises:
+        InputError: there is no column for the plate.
+    """
+    if ROLES["plate"] not in wells:
+        raise InputError(
+            "plate-only is made of the plate, and there is no column for it; name it with --column plate=NAME, take "
+            "each file for one with --plate-from-file, or leave this control out"
+        )
     codes, names = pd.factorize(wells[ROLES["plate"]], sort=True)
     return np.random.default_rng(seed).standard_normal((len(names) + 1, _DIMENSIONS), dtype=np.float32)[codes]
 
@@ -63,10 +73,12 @@ def oracle(wells: pd.DataFrame, pairs: Mapping[str, np.ndarray], seed: int) -> n
     effect, and nothing that a normalization could fit.
     """
     treated = ~wells[ROLES["pert_type"]].isin(["negcon", "empty"]).to_numpy()
-    perturbation, names = pd.factorize(wells[ROLES["perturbation"]].where(treated), sort=True)
-    own = _directions(len(names), seed) * np.float32(_OWN)
-    features = np.where((perturbation >= 0)[:, None], own[perturbation], np.float32(0))
-    return np.hstack([features, _acts_on(wells, treated, pairs)])
+    # Rows of genes may have no name but the gene's.
+    labels = wells.get(ROLES["perturbation"], pd.Series(None, index=wells.index, dtype=object))
+    perturbation, names = pd.factorize(labels.where(treated), sort=True)
+    # The last row is that of wells without a perturbation, whose code is -1.
+    own = np.pad(_directions(len(names), seed) * np.float32(_OWN), ((0, 1), (0, 0)))
+    return np.hstack([own[perturbation], _acts_on(wells, treated, pairs)])
 
 
 def _acts_on(wells: pd.DataFrame, treated: np.ndarray, pairs: Mapping[str, np.ndarray]) -> np.ndarray:

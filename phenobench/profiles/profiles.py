@@ -14,7 +14,8 @@ import pandas as pd
 
 from phenobench.errors import InputError
 from phenobench.files import atomic
-from phenobench.profiles.roles import METADATA_PREFIX, PROVENANCE_KEY, ROLES, Role
+from phenobench.profiles.precision import loses
+from phenobench.profiles.roles import METADATA_PREFIX, OWN, PROVENANCE_KEY, ROLE_PREFIX, ROLES, Role
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,8 @@ class Profiles:
         key: the hash of what the features were computed from; empty where that is not known.
         left_out: wells left out, with the reason (see ``left_out.py``); those that a file only counts are not among
             them, and it is not written.
+        role_columns: role -> the column of the file that plays it, where that has another name than the role's own.
+        exact: the features in float64 (n, d), where float32 loses what varies in one; normalization starts from these.
 
     Raises:
         InputError: the shapes do not fit, a name occurs twice, or a feature is NaN or infinite.
@@ -44,8 +47,12 @@ class Profiles:
     notes: tuple[str, ...] = ()
     key: str = ""
     left_out: pd.DataFrame | None = None
+    role_columns: Mapping[str, str] = field(default_factory=dict)
+    exact: np.ndarray | None = None
 
     def __post_init__(self) -> None:
+        if self.exact is None and getattr(self.features, "dtype", None) == np.float64:
+            object.__setattr__(self, "exact", _exact(self.features))
         features = _as_float32(self.features)
         if features.ndim != 2 or len(features) != len(self.metadata):
             raise InputError(
@@ -108,17 +115,25 @@ class Profiles:
     def groups(self, by: Literal["plate", "batch"] | None) -> tuple[np.ndarray, list[str]]:
         """Group codes (n,) int and group names; one group of all wells where ``by`` is None.
 
-        Plates and batches of different sources are different; the batch is the plate where
-        there is no batch column.
+        Plates and batches of different sources are different; the batch is the plate where a well has none.
+
+        Raises:
+            InputError: there is no column for the plate where it is needed.
         """
         if by is None:
             return np.zeros(len(self), dtype=np.intp), ["all wells"]
-        role: Role = "plate" if by == "batch" and ROLES["batch"] not in self.metadata else by
-        labels = self.role(role).astype(str)
-        if ROLES["source"] in self.metadata:
-            labels = self.metadata[ROLES["source"]].astype(str).str.cat(labels, sep="/")
+        role: Role = "plate" if by == "batch" and "batch" not in self.roles else by
+        labels = self.role(role).map(str, na_action="ignore").radd(f"{role} ")
+        if labels.isna().any() and role == "batch":
+            labels = labels.where(labels.notna(), self.role("plate").map(str).radd("plate "))
+        labels = labels.fillna(f"{role} None")
+        if "source" in self.roles:
+            sources = self.metadata[ROLES["source"]]
+            kinds, own = labels.str.split(" ", n=1, expand=True)[0], labels.str.split(" ", n=1).str[1]
+            within = kinds + " " + sources.map(str, na_action="ignore") + "/" + own
+            labels = within.where(sources.notna(), labels)
         codes, names = pd.factorize(labels, sort=True)
-        return codes, [f"{role} {name}" for name in names]
+        return codes, [str(name) for name in names]
 
     def select(self, keep: np.ndarray, reason: str | None = None) -> Profiles:
         """The wells where ``keep`` (n,) is true; the others are counted and listed under ``reason``."""
@@ -127,12 +142,18 @@ class Profiles:
         lost = int(len(self) - np.count_nonzero(keep))
         if not lost:
             return self
-        kept = replace(self, metadata=self.metadata[keep], features=self.features[keep])
+        exact = None if self.exact is None else self.exact[keep]
+        kept = replace(self, metadata=self.metadata[keep], features=self.features[keep], exact=exact)
         if not reason:
             return kept
         dropped = {**self.dropped, reason: self.dropped.get(reason, 0) + lost}
         listed = joined([self.left_out, left_out(self.metadata[~keep], reason)])
         return replace(kept, dropped=dropped, left_out=listed)
+
+    @property
+    def values(self) -> np.ndarray:
+        """The features as exactly as they are known, float32 or float64 (n, d)."""
+        return self.features if self.exact is None else self.exact
 
     def transformed(
         self, features: np.ndarray, step: Mapping[str, Any], names: Iterable[str] = (), notes: Iterable[str] = ()
@@ -144,6 +165,7 @@ class Profiles:
             features=features,
             feature_names=names,
             steps=(*self.steps, step),
+            exact=None,
             notes=(*self.notes, *(note for note in notes if note not in self.notes)),
         )
 
@@ -165,25 +187,26 @@ class Profiles:
     def write(self, path: str | Path) -> None:
         """Write parquet: sorted by plate and well, float32, zstd, atomically, with the record inside.
 
+        All metadata columns keep their names. Where a column of the file has the name of a role that another column
+        plays, it keeps that name too, and the record says which column plays the role.
+
         Raises:
-            InputError: the file cannot be written or has another suffix, a metadata column has no ``Metadata_`` name,
-                a feature has one, or a column holds what parquet cannot.
+            InputError: the file cannot be written or has another suffix, a feature is called as metadata are, or a
+                column holds what parquet cannot.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         if Path(path).suffix.lower() != ".parquet":
             raise InputError(f"{path}: profiles are written as parquet; give a name that ends in .parquet")
-        wrong = [name for name in self.metadata.columns if not str(name).startswith(METADATA_PREFIX)]
-        if wrong:
-            raise InputError(f"metadata column '{wrong[0]}' must start with {METADATA_PREFIX}; rename it")
         wrong = [name for name in self.feature_names if name.startswith(METADATA_PREFIX)]
         if wrong:
             raise InputError(f"feature '{wrong[0]}' would be read as metadata; rename it")
+        metadata, roles = self._as_written()
         keys = [ROLES[role] for role in ("source", "plate", "well") if ROLES[role] in self.metadata]
         order = self.metadata[keys].astype(str).sort_values(keys, kind="stable").index if keys else self.metadata.index
         try:
-            table = pa.Table.from_pandas(self.metadata.loc[order], preserve_index=False)
+            table = pa.Table.from_pandas(metadata.loc[order], preserve_index=False)
         except pa.ArrowException as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"metadata cannot be written ({reason}); give each column values of one type") from error
@@ -193,9 +216,36 @@ class Profiles:
         record: dict[str, Any] = {"steps": list(self.steps), "dropped": dict(self.dropped), "notes": list(self.notes)}
         if self.key:
             record["key"] = self.key
+        if roles:
+            record["roles"] = roles
+        foreign = [name for name in metadata.columns if not str(name).startswith(METADATA_PREFIX)]
+        if foreign:
+            record["metadata"] = foreign
         table = table.replace_schema_metadata({PROVENANCE_KEY: json.dumps(record, sort_keys=True).encode()})
         with atomic(Path(path)) as temporary:
             pq.write_table(table, temporary, compression="zstd")
+
+    def _as_written(self) -> tuple[pd.DataFrame, dict[str, str]]:
+        """The metadata under the names of the file, and which column plays a role that is not the role's own."""
+        own = {name: role for role, name in ROLES.items()}
+        aside = {name: name.removesuffix(OWN) for name in map(str, self.metadata.columns) if name.endswith(OWN)}
+        roles = {role: name for name, role in own.items() if name in self.metadata}
+        moved: dict[str, str] = {}
+        for name in aside.values():
+            if name in own and name in self.metadata:
+                roles[own[name]] = f"{ROLE_PREFIX}{own[name]}"
+                moved[name] = roles[own[name]]
+            elif name in own:
+                # The role has no column: what has its name is not to be taken for it.
+                roles[own[name]] = ""
+        return self.metadata.rename(columns={**moved, **aside}), roles
+
+
+def _exact(features: np.ndarray) -> np.ndarray | None:
+    """Features in float64 (n, d), if float32 loses what varies in one; else None."""
+    if features.ndim != 2 or not any(loses(column) for column in features.T):
+        return None
+    return features
 
 
 def _as_float32(values: object) -> np.ndarray:

@@ -22,3 +22,7 @@ PERT_TYPES = ("trt", "negcon", "poscon", "empty")
 METADATA_PREFIX = "Metadata_"
 # The key of the parquet file's own metadata under which provenance is kept.
 PROVENANCE_KEY = b"phenobench"
+# What a column of the file is called beside the role that has its name and that another column plays.
+OWN = " (own)"
+# What such a role's own column is called in a file that phenobench writes.
+ROLE_PREFIX = "Metadata_role_"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +117,8 @@ def load_screen(
 def screen_of(profiles: Profiles, id: str, *, revision: str = "", licence: str = "given by path", model: str) -> Screen:
     """The screen that a table of embeddings is of: only wells that can be scored, in a fixed order.
 
-    Treated wells without a perturbation and wells marked empty are dropped and counted.
+    Treated wells without a perturbation and wells marked empty are dropped and counted. Rows go by source, plate and
+    well as far as these are known, then by their labels and their features: no result depends on the order of a file.
 
     Raises:
         InputError: no treated well is left.
@@ -132,10 +133,18 @@ def screen_of(profiles: Profiles, id: str, *, revision: str = "", licence: str =
             f"no treated well is left of {id}: {int(profiles.negative_controls.sum())} negative controls, left out: "
             f"{profiles.dropped or 'none'}; check --negcon and --exclude, or name labels, --column perturbation=NAME"
         )
-    wells = sorted_wells(profiles.metadata)
-    order = wells.index.to_numpy()
-    wells = wells.reset_index(drop=True)
-    embeddings = Profiles(wells, profiles.features[order], profiles.feature_names, profiles.steps)
+    order = _order(profiles)
+    wells = profiles.metadata.iloc[order].reset_index(drop=True)
+    embeddings = replace(
+        profiles,
+        metadata=wells,
+        features=profiles.features[order],
+        exact=None if profiles.exact is None else profiles.exact[order],
+        dropped={},
+        notes=(),
+        key="",
+        left_out=None,
+    )
     return Screen(
         id,
         revision,
@@ -151,5 +160,56 @@ def screen_of(profiles: Profiles, id: str, *, revision: str = "", licence: str =
 
 def sorted_wells(wells: pd.DataFrame) -> pd.DataFrame:
     """Rows by source, plate and well, so that no result depends on the order of a file."""
-    keys = [ROLES[role] for role in ("source", "plate", "well") if ROLES[role] in wells]
-    return wells.sort_values(keys, kind="stable", key=lambda column: column.astype(str))
+    return wells.sort_values(_places(wells), kind="stable", key=lambda column: column.astype(str))
+
+
+def _places(wells: pd.DataFrame) -> list[str]:
+    return [ROLES[role] for role in ("source", "plate", "well") if ROLES[role] in wells]
+
+
+def _order(profiles: Profiles) -> np.ndarray:
+    """The order (n,) of rows by source, plate and well; those that tie, as without wells, by labels and features."""
+    names = _places(profiles.metadata)
+    if not names:
+        return _by_labels_and_features(profiles, np.arange(len(profiles)))
+    places = profiles.metadata[names].astype(str)
+    order = places.sort_values(names, kind="stable").index.to_numpy()
+    tied = places.iloc[order].duplicated(keep=False).to_numpy()
+    if tied.any():
+        order[tied] = _by_labels_and_features(profiles, order[tied])
+    return order
+
+
+def _by_labels_and_features(profiles: Profiles, rows: np.ndarray) -> np.ndarray:
+    """Some rows (m,) by place, perturbation and all other labels, then by their features."""
+    roles = dict.fromkeys(("source", "plate", "well", "perturbation", *ROLES))
+    names = [ROLES[role] for role in roles if ROLES[role] in profiles.metadata]
+    labels = profiles.metadata[names].iloc[rows].astype(str)
+    group = labels.groupby(names, sort=True).ngroup().to_numpy() if names else np.zeros(len(rows), dtype=int)
+    first = np.argsort(group, kind="stable")
+    rows, group = rows[first], group[first]
+    # As exact as they were given: float32 may take for equal what was not.
+    features = profiles.values
+    # Few rows are still tied after the first features, so that no row is looked at whole but those that are equal.
+    open_, again = np.arange(len(rows)), _among_equals(group)
+    for column in range(features.shape[1]):
+        open_, group = open_[again], group[again]
+        if not len(open_):
+            break
+        values = features[rows[open_], column]
+        within = np.lexsort((values, group))
+        rows[open_], values = rows[open_][within], values[within]
+        group = np.cumsum(_starts(group) | _starts(values))
+        again = _among_equals(group)
+    return rows
+
+
+def _starts(sorted_values: np.ndarray) -> np.ndarray:
+    """Whether a value differs from the one before it (m,)."""
+    return np.append(True, sorted_values[1:] != sorted_values[:-1])
+
+
+def _among_equals(sorted_values: np.ndarray) -> np.ndarray:
+    """Whether a value equals one beside it (m,)."""
+    starts = _starts(sorted_values)
+    return ~(starts & np.append(starts[1:], True))

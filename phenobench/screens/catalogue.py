@@ -77,7 +77,7 @@ class ScreenCard(_Card):
         note: what a reader of the scores should know.
         files: what to fetch.
         roles: role -> column.
-        metadata_prefixes: what the names of metadata columns start with.
+        metadata_prefixes: what the names of metadata columns start with, beside ``Metadata_``.
         negcon: ``Column=Value`` conditions of the negative controls.
         exclude: ``Column=Value`` conditions of wells to leave out.
         label: ``Column=Value:type`` conditions that give wells a type.
@@ -97,7 +97,7 @@ class ScreenCard(_Card):
     note: str | None = None
     files: Annotated[tuple[ScreenFile, ...], Field(min_length=1)]
     roles: Mapping[str, str]
-    metadata_prefixes: tuple[str, ...] = ("Metadata_",)
+    metadata_prefixes: tuple[str, ...] = ()
     negcon: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
     label: tuple[str, ...] = ()

@@ -28,7 +28,8 @@ from phenobench.files import atomic, cache_dir, sha256_of
 from phenobench.images import read_image
 from phenobench.profiles import ROLES
 from phenobench.profiles.left_out import NO_IMAGES, NO_METADATA, counted, joined, labelled, left_out
-from phenobench.profiles.reading import Reading, read_wells
+from phenobench.profiles.settings import Reading
+from phenobench.profiles.well_table import read_wells
 from phenobench.s3 import Bucket, Mirror, S3Object
 from phenobench.screens import Screen, SiteImage
 from phenobench.screens.gallery_card import GalleryCard, Table

@@ -16,8 +16,10 @@ from phenobench.errors import InputError
 from phenobench.files import sha256_of
 from phenobench.images import read_image
 from phenobench.profiles import METADATA_PREFIX, ROLES
+from phenobench.profiles.formats import read_label_table
 from phenobench.profiles.left_out import NO_IMAGES, NO_METADATA, counted, joined, labelled, left_out
-from phenobench.profiles.reading import Reading, read_wells
+from phenobench.profiles.settings import Reading
+from phenobench.profiles.well_table import read_wells
 from phenobench.results import as_label
 from phenobench.screens import Screen, SiteImage
 from phenobench.screens.illumination import corrected, holding
@@ -104,16 +106,14 @@ def _content(folder: Path, channels: tuple[str, ...], sites: _Sites) -> str:
 
 
 def _read(path: Path) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; a folder of images needs it, one row an image") from None
-    except (OSError, ValueError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as a table ({str(error).splitlines()[0]}); mend it") from error
+    if not path.exists():
+        raise InputError(f"{path} does not exist; a folder of images needs it, one row an image")
+    table = read_label_table(path)
     for name in (ROLES["plate"], ROLES["well"], *_IMAGE_COLUMNS):
         if name not in table:
             raise InputError(f"{path} has no column '{name}'; it has {', '.join(table.columns) or 'none'}")
-    table = table.apply(lambda column: column.str.strip())
+    # A role's column is missing where it is empty; what is no role is text all the same.
+    table = table.where(table.notna(), "")
     if table.empty:
         raise InputError(f"{path} has no rows; give one row an image")
     imaged = (table[[*_IMAGE_COLUMNS]] != "").any(axis=1)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 
 from phenobench.errors import InputError
 from phenobench.profiles import METADATA_PREFIX, ROLES
+from phenobench.profiles.formats import read_label_table
 from phenobench.profiles.well_names import normalize_wells
 from phenobench.screens.gallery_card import Batch, GalleryCard, Table
 
@@ -36,22 +35,13 @@ def wells_of(card: GalleryCard, read_key: ReadKey, read_table: ReadTable) -> pd.
 
 
 def read_text_table(path: Path, content: bytes | None = None) -> pd.DataFrame:
-    """A table as text: parquet, csv, or tab separated by its name, gzipped or not; ``content`` in place of the file's.
+    """A table of labels, "" where there is none; ``content`` in place of the file's.
 
     Raises:
         InputError: it is no such table.
     """
-    name = path.name.removesuffix(".gz")
-    source = path if content is None else io.BytesIO(content)
-    try:
-        if name.endswith(".parquet"):
-            table = pd.read_parquet(source)
-            return table.astype("str").where(table.notna(), "")
-        separator = "," if name.endswith(".csv") else "\t"
-        compression: Literal["gzip"] | None = "gzip" if path.name.endswith(".gz") else None
-        return pd.read_csv(source, sep=separator, dtype=str, keep_default_na=False, compression=compression)
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f"{path} cannot be read as a table ({str(error).splitlines()[0]}); fetch it again") from error
+    table = read_label_table(path, content)
+    return table.where(table.notna(), "")
 
 
 def require_columns(table: pd.DataFrame, names: list[str], path: Path | str) -> None:

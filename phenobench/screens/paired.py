@@ -59,6 +59,6 @@ def load_paired(path: Path, root: Path | None, cards: Path | None) -> Screen:
         id=card.id,
         revision=f"{images.revision} and {other.revision}",
         licence=card.licence,
-        texts=from_profiles(other.embeddings),
+        texts=from_profiles(other.embeddings, name=other.id),
         notes=tuple(dict.fromkeys(notes)),
     )

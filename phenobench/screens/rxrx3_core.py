@@ -23,9 +23,11 @@ from phenobench.hub import data_is_here, fetch_data
 from phenobench.images import DamagedImageError
 from phenobench.lock import known
 from phenobench.profiles import ROLES, Profiles
-from phenobench.profiles.formats import read_table
+from phenobench.profiles.formats import ColumnRules, read_label_table, read_table
+from phenobench.profiles.labels import spell
 from phenobench.profiles.left_out import NO_IMAGES, NO_METADATA, counted, joined, left_out
-from phenobench.profiles.reading import Reading, read_wells
+from phenobench.profiles.settings import Reading
+from phenobench.profiles.well_table import read_wells
 from phenobench.provenance import text_sha256
 from phenobench.screens import Screen, SiteImage, screen_of
 from phenobench.screens.catalogue import Derived
@@ -253,10 +255,10 @@ def _with_images(card: ImagesCard, root: Path | None, reading: Reading | None) -
 def _with_embeddings(card: EmbeddingsCard, base: ImagesCard, root: Path | None, reading: Reading | None) -> Screen:
     source = _given(base, card.id, [base.metadata, card.file], root)
     found = _read_wells(base, source.paths[0], reading)
-    table = read_table(source.paths[1], ("Metadata_",), frozenset([base.well_id]))
-    if base.well_id not in table.metadata:
+    table = read_table(source.paths[1], ColumnRules(metadata=frozenset([base.well_id])))
+    if base.well_id not in table.metadata.column_names:
         raise InputError(f"{source.paths[1]} has no column '{base.well_id}'; give the file of {card.source}")
-    names = table.metadata[base.well_id].astype(str)
+    names = pd.Series(spell([table.metadata.column(base.well_id)]), dtype=object).astype(str)
     if names.duplicated().any():
         raise InputError(
             f"{source.paths[1]}: the well {names[names.duplicated()].iloc[0]} is there twice; keep one row"
@@ -286,9 +288,9 @@ def _read_wells(card: ImagesCard, path: Path, reading: Reading | None) -> _Wells
     exclude = (*card.exclude, *asked.exclude)
     roles = {**card.roles, **asked.columns}
     try:
-        table = pd.read_csv(path, low_memory=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as a table ({str(error).splitlines()[0]}); fetch it again") from error
+        table = read_label_table(path)
+    except InputError as error:
+        raise InputError(f"{error}; fetch it again") from error
     fields = [field for _, field, _, _ in Formatter().parse(card.well) if field]
     for name in (card.well_id, *card.columns, *fields):
         if name not in table:
@@ -298,10 +300,8 @@ def _read_wells(card: ImagesCard, path: Path, reading: Reading | None) -> _Wells
     if keys.duplicated().any():
         raise InputError(f"{path}: the well {keys[keys.duplicated()].iloc[0]} is there twice; keep one row")
     metadata = table[list(card.columns)].rename(columns=dict(card.columns))
-    for number in metadata.select_dtypes("float"):
-        metadata[number] = metadata[number].astype(object).map("{:g}".format, na_action="ignore")
     for name, rule in card.derive.items():
-        metadata[name] = metadata[rule.column].astype("str").str.extract(rule.pattern, expand=False)
+        metadata[name] = metadata[rule.column].str.extract(rule.pattern, expand=False)
     wells, place, why = read_wells(metadata, path, Reading(columns=roles, negcon=card.negcon, exclude=exclude))
     rows = np.zeros(len(wells), dtype=np.int64)
     rows[place[place >= 0]] = np.flatnonzero(place >= 0)

@@ -12,7 +12,7 @@ from phenobench.errors import InputError
 from phenobench.metrics.intervals import bootstrap_mean
 from phenobench.metrics.mixing import graph_connectivity, jackknife_interval, silhouette_with_chance
 from phenobench.metrics.neighbours import same_label_share
-from phenobench.profiles import ROLES, Profiles
+from phenobench.profiles import ROLES, Profiles, Role
 from phenobench.tasks.outcome import FEW_PERTURBATIONS, Inputs, Outcome, Score
 
 
@@ -38,7 +38,8 @@ def score(profiles: Profiles, protocol: Protocol, inputs: Inputs) -> Outcome:
     wells = profiles.select(profiles.treated & profiles.role("perturbation").notna().to_numpy())
     if len(wells) <= protocol.neighbours:
         raise InputError(f"batch-effect needs more than {protocol.neighbours} treated wells and there are {len(wells)}")
-    items = pd.DataFrame({role: wells.role(role).to_numpy() for role in ("plate", "well", "perturbation")})
+    roles: tuple[Role, ...] = ("plate", "well", "perturbation")
+    items = pd.DataFrame({role: wells.role(role).to_numpy() for role in roles if role != "well" or role in wells.roles})
     perturbations = pd.factorize(items["perturbation"], sort=True)[0]
     scores: list[Score] = []
     secondary: list[Score] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,8 @@ import pandas as pd
 
 from phenobench.errors import InputError
 from phenobench.files import sha256_of
+from phenobench.profiles.formats import read_label_table
+from phenobench.profiles.labels import number_of
 
 
 def read_card_table(
@@ -30,18 +31,23 @@ def read_card_table(
     path = path.expanduser()
     try:
         digest = sha256_of(path)
-        # Another file may be anything: it is not read first.
-        table = pd.read_csv(path, dtype=dict.fromkeys(text, str)) if sha256 in (None, digest) else None
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        fault = " ".join(str(error).split())
-        raise InputError(f"{path} cannot be read ({fault}); mend the card's table of {of}") from error
-    if table is None:
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error}); mend the card's table of {of}") from error
+    # Another file may be anything: it is not read first.
+    if sha256 not in (None, digest):
         raise InputError(f"{path} has the sha256 {digest} and the card another; name the file that the card means")
+    try:
+        table = read_label_table(path)
+    except InputError as error:
+        raise InputError(f"{error}; mend the card's table of {of}") from error
     columns = [*text, *numbers]
     for name in columns:
         if name not in table:
             raise InputError(f"{path} has no column '{name}'; a table of {of} has {', '.join(columns)}")
+    table = table[columns]
     for name in numbers:
-        if not pd.api.types.is_numeric_dtype(table[name]):
+        values = table[name].map(number_of, na_action="ignore")
+        if (values.isna() & table[name].notna()).any():
             raise InputError(f"{path}: the column '{name}' has values that are no numbers; mend them")
-    return table[columns]
+        table = table.assign(**{name: values.astype(float)})
+    return table

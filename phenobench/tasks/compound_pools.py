@@ -18,6 +18,7 @@ from phenobench.metrics.pools import pool_average_precision
 from phenobench.metrics.related import mean_of_related
 from phenobench.metrics.units import unit_rows
 from phenobench.profiles import ROLES, Profiles
+from phenobench.profiles.labels import number_of
 from phenobench.tasks.card_table import read_card_table
 from phenobench.tasks.outcome import FEW_PERTURBATIONS, Inputs, Outcome, Score, consensus
 from phenobench.tasks.targets import perturbations
@@ -137,6 +138,12 @@ def _precision(
     return pool_average_precision(similarity[[*active, *drawn]], np.arange(len(active) + n_negative) < len(active))
 
 
+def _dose(value: object) -> str:
+    """A dose as a score calls it: the same amount in all spellings, and what is no number as it is."""
+    number = number_of(str(value))
+    return str(value) if number is None else f"{float(number):g}"
+
+
 def _amount(dose: str) -> tuple[float, str]:
     """Doses by amount; what is no number comes last."""
     try:
@@ -158,11 +165,11 @@ def _rows(
     rows, symbols = consensus(wells.features, gene)
     drugs = wells.select(gene.isna().to_numpy())
     names = _named(drugs, compound)
-    level = drugs.metadata.get(dose, pd.Series(["one dose"] * len(drugs)))
+    level = drugs.metadata.get(dose, pd.Series(["one dose"] * len(drugs))).map(_dose)
     found = {}
     for name, part in drugs.metadata.groupby(names.astype(str).to_numpy(), sort=True):
         at = part.index.to_numpy()
-        vectors, labels = consensus(drugs.features[at], level.iloc[at].astype(str).reset_index(drop=True))
+        vectors, labels = consensus(drugs.features[at], level.iloc[at].reset_index(drop=True))
         found[str(name)] = (labels, unit_rows(vectors))
     return unit_rows(rows), symbols, found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -14,6 +15,7 @@ from phenobench.errors import InputError
 from phenobench.metrics.intervals import mean_reciprocal_rank, median_interval, share_of_hits
 from phenobench.metrics.retrieval import CrossModalRecall, Direction, cross_modal_recall, diagonal_recall
 from phenobench.profiles import ROLES, Profiles
+from phenobench.profiles.alike import alike, shown
 from phenobench.tasks.alignment import cross_fit
 from phenobench.tasks.outcome import FEW_PERTURBATIONS, Inputs, Outcome, Score, consensus
 
@@ -24,6 +26,9 @@ _AMONG = {
     "seen": "those that the weights saw in training",
     "unseen": "those that the weights did not see in training",
 }
+
+# Labels that a sentence names of each side.
+_EXAMPLES = 2
 
 # One retrieval among the candidates of one fold (a single one without alignment): images, texts, their labels.
 _Fold = tuple[np.ndarray, np.ndarray, list[str], list[str]]
@@ -45,20 +50,28 @@ def score(profiles: Profiles, protocol: Protocol, inputs: Inputs) -> Outcome:
     """Recall@k between image profiles and texts matched by perturbation, in both directions.
 
     Candidates are unique: one text a perturbation, the mean of its rows where there are several.
-    Only perturbations that both sides have take part; the others are counted in the warnings.
+    Only perturbations that both sides have take part; the others are counted in the warnings. Sentences call the other
+    modality by its name, ``inputs.texts_name``; the scores' subsets call it text, whatever it is.
 
     Raises:
         InputError: no texts, no perturbation in common, no common space and no ``align``, or nothing is known of what
             the weights saw and the variant asks for it.
     """
+    words = _words(inputs.texts_name)
     if inputs.texts is None:
         raise InputError("cross-modal needs the other modality; name its file with --texts FILE")
     if inputs.align is None and any(step.get("components") for step in profiles.steps):
         raise InputError(
-            "the images were rotated by their normalization and the texts were not, so they share no space any more; "
-            "use --normalization none (or center), or fit a common space with --align"
+            f"the images were rotated by their normalization and the {words.many} were not, so they share no space any "
+            "more; use --normalization none (or center), or fit a common space with --align"
         )
-    images, texts, labels, warnings = _matched(profiles, inputs.texts, protocol, inputs.seen)
+    n_images, n_texts = profiles.features.shape[1], inputs.texts.features.shape[1]
+    if inputs.align is None and n_images != n_texts:
+        raise InputError(
+            f"images have {n_images} dimensions and {words.many} {n_texts}; they need a common space "
+            "(fit one with --align)"
+        )
+    images, texts, labels, warnings = _matched(profiles, inputs.texts, protocol, inputs.seen, words)
     text_rows, _ = consensus(texts.features, texts.role("perturbation"))
     wells, well_labels = images.features.astype(np.float64), images.role("perturbation").tolist()
     if protocol.queries == "perturbations":
@@ -73,7 +86,7 @@ def score(profiles: Profiles, protocol: Protocol, inputs: Inputs) -> Outcome:
         )
     if protocol.truth == "row":
         folds = list(map(_by_row, folds))
-        warnings.append(_published_loss(well_labels, max(protocol.ks)))
+        warnings.append(_published_loss(well_labels, max(protocol.ks), words))
     results = [(fold, _retrieve(fold, protocol)) for fold in folds]
     items = pd.concat(
         [_items(name, side, fold, protocol.ks) for fold, result in results for name, side in _directions(result, fold)],
@@ -89,15 +102,30 @@ def score(profiles: Profiles, protocol: Protocol, inputs: Inputs) -> Outcome:
     return Outcome(
         tuple(scores),
         items,
-        f"{'one text a well' if protocol.truth == 'row' else 'unique texts'}, image {protocol.queries}",
+        f"{f'one {words.one} a well' if protocol.truth == 'row' else f'unique {words.many}'}, image {protocol.queries}",
         len(labels),
         secondary=tuple(secondary),
         warnings=tuple(warnings),
     )
 
 
+@dataclass(frozen=True)
+class _Words:
+    """What sentences call the other modality: as a whole, one row of it and all of its rows."""
+
+    name: str
+    one: str
+    many: str
+
+
+def _words(name: str) -> _Words:
+    if name == "texts":
+        return _Words(name, "text", "texts")
+    return _Words(name, f"row in {name}", f"rows of {name}")
+
+
 def _matched(
-    profiles: Profiles, texts: Profiles, protocol: Protocol, seen: frozenset[str] | None
+    profiles: Profiles, texts: Profiles, protocol: Protocol, seen: frozenset[str] | None, words: _Words
 ) -> tuple[Profiles, Profiles, list[str], list[str]]:
     """The rows of the perturbations that both sides have, those perturbations, and what was left out."""
     images = profiles.select(profiles.treated & profiles.role("perturbation").notna().to_numpy())
@@ -117,14 +145,16 @@ def _matched(
         images = images.select((is_gene == (protocol.candidates == "genes")).to_numpy())
         # A text is of the kind of the wells that it describes.
         texts = texts.select(texts.role("perturbation").isin(images.role("perturbation")).to_numpy())
-    labels = sorted(set(images.role("perturbation")) & set(texts.role("perturbation")))
+    of_images, of_texts = (set(side.role("perturbation")) for side in (images, texts))
+    labels = sorted(of_images & of_texts)
+    only_images, only_texts = sorted(of_images - of_texts), sorted(of_texts - of_images)
     if not labels:
         which = "" if protocol.candidates == "all" else f" among {_AMONG[protocol.candidates]}"
         raise InputError(
-            f"images and texts have no perturbation in common{which}; name the column both share, "
-            "--column perturbation=NAME"
+            f"images and {words.name} have no perturbation in common{which}; name the column both share, "
+            f"--column perturbation=NAME{_what_each_has(only_images, only_texts, words)}"
         )
-    warnings = _coverage(images, texts, len(labels))
+    warnings = _unmatched(only_images, only_texts, words)
     if protocol.candidates in ("seen", "unseen"):
         warnings.append(f"{len(labels)} perturbations, {_AMONG[protocol.candidates]}")
     images = images.select(images.role("perturbation").isin(labels).to_numpy())
@@ -138,13 +168,14 @@ def _by_row(fold: _Fold) -> _Fold:
     return images, texts[[place[label] for label in image_labels]], image_labels, image_labels
 
 
-def _published_loss(labels: list[str], k: int) -> str:
+def _published_loss(labels: list[str], k: int, words: _Words) -> str:
     """What counting a repeated text as wrong takes from a perfect embedding."""
     repeats = pd.Series(labels).map(pd.Series(labels).value_counts())
     best = float((np.minimum(k, repeats) / repeats).mean())
     return (
-        f"as published: {len(labels)} rows have {len(set(labels))} different texts, and a row's text is right only in "
-        f"that row: a perfect embedding reaches a recall@{k} of {best:.3f}; dot products are raw, so lengths move ranks"
+        f"as published: {len(labels)} rows have {len(set(labels))} different {words.many}, and a row's {words.one} is "
+        f"right only in that row: a perfect embedding reaches a recall@{k} of {best:.3f}; dot products are raw, so "
+        "lengths move ranks"
     )
 
 
@@ -242,12 +273,37 @@ def _median_rank(items: pd.DataFrame, direction: str) -> Score:
     )
 
 
-def _coverage(images: Profiles, texts: Profiles, shared: int) -> list[str]:
-    only_images = images.role("perturbation").nunique() - shared
-    only_texts = texts.role("perturbation").nunique() - shared
-    warnings = []
+def _unmatched(only_images: list[str], only_texts: list[str], words: _Words) -> list[str]:
+    """How many perturbations one side alone has, with examples, and a pair that was perhaps meant to match."""
+    found = []
     if only_images:
-        warnings.append(f"{only_images} perturbations have images and no text, and are left out")
+        found.append(
+            f"{len(only_images)} perturbations have images and no {words.one}, and are left out{_examples(only_images)}"
+        )
     if only_texts:
-        warnings.append(f"{only_texts} perturbations have a text and no image, and are left out")
-    return warnings
+        found.append(
+            f"{len(only_texts)} perturbations have a {words.one} and no image, and are left out{_examples(only_texts)}"
+        )
+    return [*found, *_look_alike(only_images, only_texts, words)]
+
+
+def _look_alike(only_images: list[str], only_texts: list[str], words: _Words) -> list[str]:
+    pairs = alike(only_images, only_texts) if only_images and only_texts else []
+    if not pairs:
+        return []
+    (image, text), more = pairs[0], len(pairs) - 1
+    rest = f", as do {more} more pairs" if more else ""
+    of_both = f"{shown(image)} of the images and {shown(text)} of the {words.many}"
+    return [f"{of_both} look alike{rest}; they are not matched, so spell them as one if they are the same"]
+
+
+def _what_each_has(only_images: list[str], only_texts: list[str], words: _Words) -> str:
+    """The end of a sentence: what the labels are of sides that have none in common."""
+    sides = [("images have", only_images), (f"{words.many} have", only_texts)]
+    told = [f"{side}{_examples(labels).removeprefix(':')}" for side, labels in sides if labels]
+    return "".join(f"; {each}" for each in [*told, *_look_alike(only_images, only_texts, words)])
+
+
+def _examples(labels: list[str]) -> str:
+    named = ", ".join(shown(label) for label in labels[:_EXAMPLES])
+    return f": {'for example ' if len(labels) > _EXAMPLES else ''}{named}"

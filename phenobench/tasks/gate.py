@@ -8,7 +8,7 @@ import pandas as pd
 from phenobench.errors import InputError
 from phenobench.metrics.ranking import average_precision
 from phenobench.metrics.significance import average_precision_null, benjamini_hochberg, p_value
-from phenobench.profiles import Profiles
+from phenobench.profiles import ROLES, Profiles
 
 _ALPHA = 0.05
 
@@ -29,8 +29,15 @@ def replicable(profiles: Profiles, perturbations: pd.DataFrame, seed: int) -> np
         One value a row of ``perturbations``, boolean (n,); false where it has no replicate.
 
     Raises:
-        InputError: no perturbation has replicates and negative controls on their plates.
+        InputError: there is no column for the plate, or no perturbation has replicates and negative controls on their
+            plates.
     """
+    if ROLES["plate"] not in profiles.metadata:
+        raise InputError(
+            "this variant keeps perturbations whose replicates find each other among the negative controls of their "
+            "plates, and there is no column for the plate; name it with --column plate=NAME, take each file for one "
+            "with --plate-from-file, or use the default variant"
+        )
     treated = profiles.treated & profiles.role("perturbation").notna().to_numpy()
     wells = profiles.select(treated | profiles.negative_controls)
     columns = pd.DataFrame(

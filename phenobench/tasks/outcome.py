@@ -58,6 +58,7 @@ class Inputs:
         seed: of resamples and splits.
         seen: names of the perturbations that the model was trained on; None where its weights do not say.
         device: where much is ranked, as ``metrics.average_precision`` has it; scores do not depend on it.
+        texts_name: what sentences call the rows of the other modality.
     """
 
     pairs: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -67,6 +68,7 @@ class Inputs:
     seed: int = 0
     seen: frozenset[str] | None = None
     device: str = "cpu"
+    texts_name: str = "texts"
 
 
 @dataclass(frozen=True)

@@ -42,11 +42,12 @@ def score(profiles: Profiles, protocol: Protocol, inputs: Inputs) -> Outcome:
     where they would cost too much, there are no p-values, and a warning says so.
 
     Raises:
-        InputError: no well has a positive and a negative under the protocol; the message says why.
+        InputError: no well has a positive and a negative under the protocol, or it asks for well positions and there
+            are none; the message says why.
     """
     features, wells, is_query, rules = _ranked(profiles, protocol)
     table = average_precision(features, wells, **rules, device=inputs.device)
-    items = pd.concat([wells[["plate", "well", "perturbation"]], table], axis=1)[is_query]
+    items = pd.concat([wells.drop(columns="pert_type"), table], axis=1)[is_query]
     scored = items.dropna(subset=["average_precision"])
     if scored.empty:
         raise InputError(_why_empty(items, protocol))
@@ -97,6 +98,11 @@ class _Rules(TypedDict):
 
 def _ranked(profiles: Profiles, protocol: Protocol) -> tuple[np.ndarray, pd.DataFrame, np.ndarray, _Rules]:
     """What is ranked: features, the columns that rules name, which rows are queries, and the rules."""
+    if "well" in protocol.pos_diffby and "well" not in profiles.roles:
+        raise InputError(
+            "this protocol takes positives from other well positions (pos_diffby has well), and there is no column for "
+            "the well; name it with --column well=NAME, or take a variant that does without"
+        )
     against_controls = protocol.negatives == "controls"
     treated = profiles.treated & profiles.role("perturbation").notna().to_numpy()
     rows = treated | profiles.negative_controls if against_controls else treated
@@ -110,17 +116,16 @@ def _ranked(profiles: Profiles, protocol: Protocol) -> tuple[np.ndarray, pd.Data
 
 
 def _rule_columns(profiles: Profiles) -> pd.DataFrame:
-    """The columns that pair rules may name; a plate of another source is another plate."""
+    """The columns that pair rules may name; a plate of another source is another plate, and rows may be of no well."""
     codes, names = profiles.groups("plate")
     controls = profiles.negative_controls
-    return pd.DataFrame(
-        {
-            "plate": np.array([name.removeprefix("plate ") for name in names], dtype=object)[codes],
-            "well": profiles.role("well").to_numpy(),
-            "perturbation": profiles.role("perturbation").to_numpy(),
-            "pert_type": np.where(controls, "negcon", "treated"),
-        }
-    )
+    columns = {
+        "plate": np.array([name.removeprefix("plate ") for name in names], dtype=object)[codes],
+        "well": profiles.role("well").to_numpy() if "well" in profiles.roles else None,
+        "perturbation": profiles.role("perturbation").to_numpy(),
+        "pert_type": np.where(controls, "negcon", "treated"),
+    }
+    return pd.DataFrame({name: column for name, column in columns.items() if column is not None})
 
 
 def _tests(
@@ -128,8 +133,9 @@ def _tests(
 ) -> pd.DataFrame:
     """By perturbation: ``p_value`` of its mAP and ``q_value`` among all perturbations; NaN where left out."""
     # In this order the random groups are the same, however the rows of the file are sorted.
-    order = wells.sort_values(["plate", "well", "perturbation"], kind="stable").index.to_numpy()
-    codes = {name: pd.factorize(wells[name].to_numpy()[order], sort=True)[0] for name in ("plate", "well")}
+    places = [name for name in ("plate", "well") if name in wells]
+    order = wells.sort_values([*places, "perturbation"], kind="stable").index.to_numpy()
+    codes = {name: pd.factorize(wells[name].to_numpy()[order], sort=True)[0] for name in places}
     groups = np.full(len(wells), -1)
     treated = is_query[order]
     groups[treated], names = pd.factorize(wells["perturbation"].to_numpy()[order][treated], sort=True)
@@ -212,8 +218,11 @@ def _warnings(profiles: Profiles, items: pd.DataFrame) -> tuple[str, ...]:
     zero = int((~profiles.features.any(axis=1) & profiles.treated).sum())
     if zero:
         found.append(f"{zero} treated wells are zero vectors without a cosine; they take the worst rank")
-    places = items.groupby("perturbation")["well"].agg(["nunique", "size"])
-    fixed = places[places["size"] > 1]
-    if len(fixed) and (fixed["nunique"] == 1).mean() > 0.5:
-        found.append("most perturbations are at one well position on all plates, so position effects raise this score")
+    if "well" in items:
+        places = items.dropna(subset=["well"]).groupby("perturbation")["well"].agg(["nunique", "size"])
+        fixed = places[places["size"] > 1]
+        if len(fixed) and (fixed["nunique"] == 1).mean() > 0.5:
+            found.append(
+                "most perturbations are at one well position on all plates, so position effects raise this score"
+            )
     return tuple(found)

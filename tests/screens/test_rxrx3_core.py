@@ -284,7 +284,7 @@ def test_wells_have_their_roles_and_those_left_out_are_counted(root: Path) -> No
     genes = truth["gene"].where(~controls)
     assert wells["Metadata_Symbol"].fillna("").tolist() == genes.fillna("").tolist()
     compounds = wells.loc[truth["perturbation_type"] == "COMPOUND", "Metadata_Perturbation"]
-    assert set(compounds) == {"Phloretin,0.25", "Phloretin,10", "BI 2536,0.25", "BI 2536,10", "EMPTY_control"}
+    assert set(compounds) == {"Phloretin,0.25", "Phloretin,10.0", "BI 2536,0.25", "BI 2536,10.0", "EMPTY_control"}
     assert set(wells.loc[genes.notna(), "Metadata_Perturbation"]) == {f"{g}_guide_{n}" for g in GENES for n in (1, 2)}
     keys = screen.wells[["Metadata_Plate", "Metadata_Well"]]
     assert keys.equals(keys.sort_values(["Metadata_Plate", "Metadata_Well"], ignore_index=True))
@@ -398,7 +398,7 @@ def test_an_image_that_is_there_twice_is_refused(root: Path) -> None:
         (SHARDS[3], FILES[SHARDS[3]][:-40], r"train-00003-of-00035\.parquet cannot be read as parquet .* truncated"),
         (SHARDS[3], b"", r"train-00003-of-00035\.parquet cannot be read as parquet"),
         (SHARDS[3], FILES[EMBEDDINGS], r"train-00003-of-00035\.parquet has no column '__key__' \(it has well_id"),
-        (METADATA, b"", r"metadata_rxrx3_core\.csv cannot be read as a table"),
+        (METADATA, b"", r"metadata_rxrx3_core\.csv is empty"),
         (METADATA, FILES[METADATA].replace(b"address", b"adress", 1), r"has no column 'address'; it has well_id"),
         (METADATA, FILES[METADATA] + FILES[METADATA].splitlines(keepends=True)[-1], r"the well \S+ is there twice"),
     ],

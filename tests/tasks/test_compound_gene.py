@@ -185,7 +185,7 @@ def test_a_table_that_is_not_what_the_card_means_is_refused(tmp_path: Path) -> N
     for content, message in (
         ("compound,gene\nd0,g00\n", "no column 'treatment'"),
         ("treatment,gene_symbol,nM_value\nd0,g00,strong\n", "'nM_value' has values that are no numbers"),
-        ("", "cannot be read"),
+        ("", "is empty"),
         ('treatment,gene_symbol,nM_value\n"d0,g00,1\n', "cannot be read"),
     ):
         there.path.write_text(content)

@@ -1,0 +1,166 @@
+"""Which wells are controls: by the file's types and by conditions, and what is said where names and types disagree."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from phenobench.errors import Faults, InputError
+from phenobench.profiles.conditions import Named, matching
+from phenobench.profiles.labels import JOINT, shortened
+from phenobench.profiles.roles import PERT_TYPES, ROLES
+
+# By these names the field's files call what is no treatment (JUMP's perturbation_control.csv, RxRx, LINCS).
+_USUAL_CONTROLS = frozenset(
+    [
+        "dmso",
+        "vehicle",
+        "untreated",
+        "mock",
+        "empty",
+        "emptycontrol",
+        "nontargeting",
+        "nontargetingcontrol",
+        "ntc",
+        "noguide",
+        "nosgrna",
+        "safeharbor",
+        "scramble",
+        "scrambled",
+        "scrambledcontrol",
+        "negcon",
+        "negativecontrol",
+        "negctrl",
+        "control",
+        "crisprcontrol",
+        "blank",
+        "media",
+        "mediaonly",
+        "pbs",
+        "water",
+        "lacz",
+        "luciferase",
+        "bfp",
+        "hcred",
+        "emptyvector",
+        "jcp2022033924",
+        "jcp2022800001",
+        "jcp2022800002",
+        "jcp2022915128",
+        "jcp2022915129",
+        "jcp2022915130",
+        "jcp2022915131",
+        "jcp2022999999",
+    ]
+)
+
+
+def assign_types(
+    wells: pd.DataFrame, columns: Mapping[str, Named], negcon: Sequence[str], label: Sequence[str], where: object
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+    """The wells with a type each; which of them the file or a condition gave one; and which of them a condition did.
+
+    Wells that a condition names get its type and, where they have no perturbation, its value as one.
+
+    Raises:
+        InputError: a condition is not understood or names nothing; all such at once.
+    """
+    column, perturbation = ROLES["pert_type"], ROLES["perturbation"]
+    given = wells[column] if column in wells else pd.Series(None, index=wells.index, dtype=object)
+    codes, names = pd.factorize(given)
+    known = [text.lower() if text.lower() in PERT_TYPES else "trt" for text in names]
+    types = np.array([*known, "trt"], dtype=object)[codes]
+    named = np.zeros(len(wells), dtype=bool)
+    faults = Faults()
+    labels = wells[perturbation].to_numpy(dtype=object, copy=True) if perturbation in wells else None
+    for text, kind in [*((text, "negcon") for text in negcon), *((text, "") for text in label)]:
+        with faults.caught():
+            condition, of_kind = (text, kind) if kind else _type_label(text)
+            mask, value = matching(condition, columns, columns.__getitem__, where)
+            types[mask] = of_kind
+            named |= mask
+            if value is not None and labels is not None:
+                labels[mask & pd.isna(labels)] = value
+    faults.raise_any()
+    found = wells.assign(**{column: types})
+    if labels is not None:
+        found = found.assign(**{perturbation: labels})
+    if any(text.lower() not in PERT_TYPES for text in names):
+        found = found.assign(**{f"{column}_given": given.to_numpy()})
+    return found, named | (codes >= 0), named
+
+
+def other_types(wells: pd.DataFrame, named: np.ndarray) -> list[str]:
+    """A note on types of the file that are none of ours, in wells that no condition named, boolean (n,)."""
+    column = f"{ROLES['pert_type']}_given"
+    if column not in wells:
+        return []
+    counts = wells.loc[~named, column].value_counts()
+    return [
+        f"{count} wells of {ROLES['pert_type']} '{text}' are taken as treated"
+        for text, count in counts.sort_index().items()
+        if str(text).lower() not in PERT_TYPES and not str(text).lower().startswith("trt")
+    ]
+
+
+def _type_label(text: str) -> tuple[str, str]:
+    condition, colon, kind = text.rpartition(":")
+    if not colon or kind not in PERT_TYPES:
+        raise InputError(f"'{text}' is no label; write Column=Value:type with type one of {', '.join(PERT_TYPES)}")
+    return condition, kind
+
+
+def one_type_a_control(wells: pd.DataFrame, typed: np.ndarray, name: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Wells without a type get that of a control of their name; names that are control here and treated there are told.
+
+    Args:
+        wells: with types.
+        typed: whether the file or a condition gave the type, boolean (n,).
+        name: how options call the column of perturbations.
+    """
+    column, perturbation = ROLES["pert_type"], ROLES["perturbation"]
+    if perturbation not in wells:
+        return wells, ()
+    labels, types = wells[perturbation], wells[column].to_numpy(dtype=object, copy=True)
+    notes = []
+    for kind, what in (("negcon", "negative"), ("poscon", "positive")):
+        untyped = labels.isin(set(labels[types == kind].dropna())).to_numpy() & (types == "trt") & ~typed
+        if untyped.any():
+            types[untyped] = kind
+            names = sorted(set(labels[untyped]))
+            notes.append(
+                f"{int(untyped.sum())} wells without a type are of {shortened(names)}, a {what} control elsewhere, and are "
+                "taken as such"
+            )
+    controls = set(labels[types == "negcon"].dropna())
+    alike = labels.isin(controls).to_numpy() & np.isin(types, ["trt", "poscon"])
+    for label, mask in ((label, (labels == label).to_numpy()) for label in sorted(set(labels[alike]))):
+        notes.append(
+            f"{label} is a negative control in {int((mask & (types == 'negcon')).sum())} wells and treated in "
+            f"{int((mask & (types == 'trt')).sum())}; if it is a control, say "
+            f'--negcon "{name.split(JOINT)[0]}={_first(label)}"'
+        )
+    undeclared = labels[types == "trt"].dropna()
+    usual = undeclared[undeclared.map(_is_usual_control).astype(bool) & ~undeclared.isin(controls)]
+    for label, count in usual.value_counts().sort_index().items():
+        notes.append(
+            f"{label} ({count} wells) is usually a control and is treated here; if it is one, say "
+            f'--negcon "{name.split(JOINT)[0]}={_first(str(label))}"'
+        )
+    return wells.assign(**{column: types}), tuple(notes)
+
+
+def _first(label: str) -> str:
+    """The first part of a joined label."""
+    return label.split(JOINT)[0]
+
+
+def _is_usual_control(label: str) -> bool:
+    for part in (label, _first(label)):
+        bare = re.sub(r"[\W_]+", "", part.casefold())
+        if bare in _USUAL_CONTROLS or re.match(r"dmso(\W|_|$)", part.casefold()):
+            return True
+    return False

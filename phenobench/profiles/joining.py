@@ -1,0 +1,206 @@
+"""Several files as one table: the columns of all, each typed once for all files, and the features that all have."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from phenobench.errors import InputError
+from phenobench.profiles.formats import Record, Table
+from phenobench.profiles.labels import loses_digits, spell
+
+# Text that is a number and nothing but a number: no zero too many, no exponent, no more digits than a float holds.
+_PLAIN_NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d{1,15})?")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the rows of a joined table come from, for messages: the files, and the rows up to the end of each."""
+
+    files: Sequence[Path]
+    ends: np.ndarray
+
+    def __str__(self) -> str:
+        more = f" and {len(self.files) - 1} more" if len(self.files) > 1 else ""
+        return f"{self.files[0]}{more}"
+
+    def row(self, row: int) -> str:
+        """A row (from 0) of the joined table as a reader of its file counts it (from 1, without the header)."""
+        file = int(np.searchsorted(self.ends, row, side="right"))
+        start = int(self.ends[file - 1]) if file else 0
+        return f"{self.files[file]}: row {row - start + 1}"
+
+    def of_files(self, values: Iterable[str]) -> np.ndarray:
+        """A value of each file as one of each row, object (n,)."""
+        return np.repeat(np.array([*values], dtype=object), np.diff(self.ends, prepend=0))
+
+
+class Columns:
+    """Metadata columns of joined files under the names that they have there, as labels or as values."""
+
+    def __init__(self, parts: Sequence[pa.Table], where: object) -> None:
+        self._parts = parts
+        self._where = where
+        self._labels: dict[tuple[str, frozenset[str]], np.ndarray] = {}
+        self.names: tuple[str, ...] = tuple(dict.fromkeys(name for part in parts for name in part.column_names))
+        self.n = sum(part.num_rows for part in parts)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.names
+
+    def part(self, name: str) -> list[pa.ChunkedArray]:
+        """The column in each file, nothing but nulls where a file does not have it.
+
+        Raises:
+            InputError: no file has it.
+        """
+        if name not in self:
+            raise InputError(
+                f"{self._where}: there is no column '{name}'; metadata columns: {', '.join(self.names) or 'none'}"
+            )
+        return [
+            part.column(name) if name in part.column_names else pa.chunked_array([pa.nulls(part.num_rows)])
+            for part in self._parts
+        ]
+
+    def with_column(self, name: str, labels: np.ndarray) -> Columns:
+        """The same with another column of labels, object (n,).
+
+        Raises:
+            InputError: there is a column of that name.
+        """
+        if name in self:
+            raise InputError(f"{self._where}: there is a column '{name}' already; rename it")
+        ends = np.cumsum([part.num_rows for part in self._parts])[:-1]
+        pieces = np.split(labels, ends)
+        parts = [
+            part.append_column(name, pa.array(piece, pa.string()))
+            for part, piece in zip(self._parts, pieces, strict=True)
+        ]
+        return Columns(parts, self._where)
+
+    def labels(self, name: str, spellings: Iterable[str] = ()) -> np.ndarray:
+        """The labels of a column, object (n,); see ``labels.spell``.
+
+        Raises:
+            InputError: there is no such column, or it holds bytes that are no text.
+        """
+        key = (name, frozenset(spellings))
+        if key not in self._labels:
+            parts = self.part(name)
+            try:
+                self._labels[key] = spell(parts, spellings)
+            except pa.ArrowInvalid as error:
+                raise InputError(f"{self._where}: the column '{name}' is not UTF-8 text; save it as UTF-8") from error
+        return self._labels[key]
+
+    def is_number(self, name: str) -> bool:
+        """Whether a file keeps the column as numbers, which have no spelling of their own."""
+        tests = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
+        return any(test(part.type) for part in self.part(name) for test in tests)
+
+    def loses_digits(self, name: str) -> bool:
+        """Whether a file keeps large whole numbers of the column as floats, in which some are the same."""
+        return any(map(loses_digits, self.part(name)))
+
+    def values(self, name: str) -> pd.Series:
+        """The column as it is written again: numbers where it is nothing but numbers, else labels."""
+        parts = self.part(name)
+        kinds = {part.type for part in parts if not pa.types.is_null(part.type)}
+        numeric = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
+        if kinds and all(any(test(kind) for test in numeric) for kind in kinds):
+            arrays = [_numbers(part) for part in parts if len(part)]
+            return pd.concat(arrays, ignore_index=True) if arrays else pd.Series(dtype=float)
+        labels = self.labels(name)
+        return _as_numbers(labels) if kinds and all(map(_is_text, kinds)) else pd.Series(labels, dtype=object)
+
+    def frame(self) -> pd.DataFrame:
+        """All columns as ``values``."""
+        return pd.DataFrame({name: self.values(name) for name in self.names}, index=range(self.n))
+
+
+def _numbers(part: pa.ChunkedArray) -> pd.Series:
+    """Numbers as pandas has them; whole ones stay whole beside missing ones."""
+    if pa.types.is_null(part.type):
+        return pd.Series(np.full(len(part), np.nan))
+    if part.null_count and pa.types.is_integer(part.type):
+        return part.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}.get)
+    return part.to_pandas()
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)
+
+
+def _as_numbers(labels: np.ndarray) -> pd.Series:
+    """Labels as numbers where each is written as a number is; else as they are."""
+    codes, unique = pd.factorize(labels)
+    plain = len(unique) > 0 and all(_PLAIN_NUMBER.fullmatch(text) for text in unique)
+    # "10" and "10.0" are two labels and would be one number.
+    if not plain or len(set(map(float, unique))) < len(unique):
+        return pd.Series(labels, dtype=object)
+    if any("." in text for text in unique) or (codes < 0).any():
+        return pd.Series(np.array([*map(float, unique), np.nan])[codes])
+    return pd.Series(np.array([*map(int, unique)], dtype=np.int64)[codes])
+
+
+def joined_features(tables: Sequence[Table], where: object) -> tuple[np.ndarray, tuple[str, ...], tuple[str, ...]]:
+    """The features that all files have, float32 (n, d), their names, and a note on the others.
+
+    Raises:
+        InputError: there is none.
+    """
+    if len(tables) == 1:
+        return tables[0].features, tables[0].feature_names, ()
+    shared = set(tables[0].feature_names).intersection(*(table.feature_names for table in tables[1:]))
+    names = tuple(name for name in tables[0].feature_names if name in shared)
+    if not names:
+        raise InputError(f"{where}: the files have no feature in common; give files of one feature set")
+    every = set().union(*(table.feature_names for table in tables))
+    features = np.concatenate([table.features[:, _positions(table.feature_names, names)] for table in tables])
+    lost = len(every) - len(names)
+    notes = (f"{lost} of {len(every)} features are not in all files and were left out",) if lost else ()
+    return features, names, notes
+
+
+def joined_exact(tables: Sequence[Table]) -> dict[str, np.ndarray]:
+    """The features of which float32 would lose what varies, in float64 (n,), by name."""
+    names = dict.fromkeys(name for table in tables for name in table.exact)
+    return {name: np.concatenate([_in_double(table, name) for table in tables]) for name in names}
+
+
+def _in_double(table: Table, name: str) -> np.ndarray:
+    if name in table.exact:
+        return table.exact[name]
+    if name not in table.feature_names:
+        return np.full(len(table.features), np.nan)
+    return table.features[:, table.feature_names.index(name)].astype(np.float64)
+
+
+def joined_records(records: Sequence[Record]) -> Record:
+    """One record for several files; what they do not share is not known of them together."""
+    if len(records) == 1:
+        return records[0]
+    first = records[0]
+    dropped: Counter[str] = Counter()
+    for record in records:
+        dropped.update(record.dropped)
+    return Record(
+        steps=first.steps if all(record.steps == first.steps for record in records) else (),
+        dropped=dropped,
+        notes=tuple(dict.fromkeys(note for record in records for note in record.notes)),
+        roles=first.roles if all(record.roles == first.roles for record in records) else {},
+        metadata=tuple(dict.fromkeys(name for record in records for name in record.metadata)),
+    )
+
+
+def _positions(have: tuple[str, ...], want: tuple[str, ...]) -> list[int]:
+    index = {name: i for i, name in enumerate(have)}
+    return [index[name] for name in want]

@@ -1,0 +1,198 @@
+"""What a label is: text as its owner wrote it, by one rule for every format and file.
+
+Text stays as it is but for blanks at its ends. A number, which a format keeps without a spelling, is spelled by the
+shortest text that reads back; equal numbers are one label whatever their width or their file, and where another file
+has the column as text, a number takes the spelling that occurs there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# What files write where they mean "nothing".
+_EMPTY = frozenset(["", "nan", "NaN", "NA", "N/A", "None", "null", "NULL", "<NA>"])
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
+# Whole numbers up to here are all different in a float of so many bits.
+_EXACT_UP_TO = {16: 2**11, 32: 2**24, 64: 2**53}
+_FLOATS = {16: np.float16, 32: np.float32}
+# What parts of a label that is joined from several columns are joined by, and several labels in one cell.
+JOINT, SEVERAL = ",", "|"
+
+
+def cleaned(text: str) -> str | None:
+    """A label without blanks at its ends (non-breaking ones too); None where it means that there is none."""
+    text = text.strip()
+    return None if text in _EMPTY else text
+
+
+def number_of(text: str) -> Decimal | None:
+    """The number that a text spells, exactly; None where it spells none."""
+    return Decimal(text) if _NUMBER.fullmatch(text) else None
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A column of one file: the code of each row (n,), and what codes stand for; -1 is missing.
+
+    Attributes:
+        codes: int (n,).
+        values: text, or a number that is yet to be spelled, or None where it is missing.
+        has_integers: the file keeps whole numbers as such.
+    """
+
+    codes: np.ndarray
+    values: list[str | Number | None]
+    has_integers: bool = False
+
+
+Number = int | float | Decimal
+
+
+def spell(parts: Sequence[pa.ChunkedArray], spellings: Iterable[str] = ()) -> np.ndarray:
+    """The labels of a column, object (n,): text, and None where there is none.
+
+    Args:
+        parts: the column in each file, in order.
+        spellings: texts by which numbers are spelled elsewhere.
+    """
+    encoded = [_encoded(part) for part in parts]
+    numbers: set[Number] = {value for part in encoded for value in part.values if _is_number(value)}
+    spelled = _spelling(numbers, encoded, spellings) if numbers else {}
+    labels = [
+        np.array([*(spelled[value] if _is_number(value) else value for value in part.values), None], object)
+        for part in encoded
+    ]
+    return np.concatenate([of_part[part.codes] for of_part, part in zip(labels, encoded, strict=True)])
+
+
+def _is_number(value: object) -> TypeGuard[Number]:
+    return isinstance(value, int | float | Decimal)
+
+
+def _spelling(numbers: set[Number], parts: Sequence[_Part], spellings: Iterable[str]) -> dict[Number, str]:
+    """How each number is spelled; equal numbers have one hash in Python, whatever their types."""
+    texts: dict[Number, set[str]] = {}
+    for text in {*spellings, *(value for part in parts for value in part.values if isinstance(value, str))}:
+        number = number_of(text)
+        if number is not None:
+            texts.setdefault(number, set()).add(text)
+    integers = {value for part in parts if part.has_integers for value in part.values if _is_number(value)}
+    found = {}
+    for one in numbers:
+        there = list(texts.get(one, ()))
+        found[one] = there[0] if len(there) == 1 else str(int(one)) if one in integers else repr(float(one))
+    return found
+
+
+def _encoded(part: pa.ChunkedArray) -> _Part:
+    import pyarrow as pa
+    from pyarrow import types
+
+    kind = part.type
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+        part = part.cast(kind)
+    if types.is_nested(kind):
+        return _of_lists(part)
+    if types.is_null(kind):
+        return _Part(np.full(len(part), -1), [])
+    if kind in (pa.string_view(), pa.binary_view()) or types.is_binary(kind) or types.is_large_binary(kind):
+        part = part.cast(pa.large_string())
+    elif types.is_float16(kind):
+        part = part.cast(pa.float32())
+    encoded = part.combine_chunks().dictionary_encode()
+    codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+    values = encoded.dictionary.to_pylist()
+    if types.is_floating(kind):
+        return _Part(codes, [_float(value, kind.bit_width) for value in values])
+    if types.is_integer(kind):
+        return _Part(codes, values, has_integers=True)
+    if types.is_decimal(kind):
+        return _Part(codes, values, has_integers=kind.scale <= 0)
+    if types.is_temporal(kind):
+        return _Part(codes, _times(values))
+    return _Part(codes, [cleaned(str(value)) for value in values])
+
+
+def _float(value: float, width: int) -> float | None:
+    if np.isnan(value):
+        return None
+    # By its shortest text a number is the same whatever its width; adding 0 makes one of the two zeros.
+    return float(value if width == 64 else str(_FLOATS[width](value))) + 0.0
+
+
+def _times(values: list[Any]) -> list[str | Number | None]:
+    """Dates and times in ISO 8601 with a blank between them; a column of midnights is one of dates."""
+    moments = [value for value in values if isinstance(value, datetime)]
+    if moments and all(moment.time() == time() for moment in moments):
+        values = [value.date() for value in values]
+    return [value.isoformat(" ") if isinstance(value, datetime) else _iso(value) for value in values]
+
+
+def _iso(value: object) -> str:
+    return value.isoformat() if isinstance(value, date | time) else str(value)
+
+
+def _of_lists(part: pa.ChunkedArray) -> _Part:
+    """Lists are several labels in one cell; structs and maps are spelled as they are shown."""
+    index: dict[str | None, int] = {}
+    codes = np.empty(len(part), dtype=np.int64)
+    for row, cell in enumerate(part.to_pylist()):
+        codes[row] = index.setdefault(of_cell(cell), len(index))
+    return _Part(codes, list(index))
+
+
+def of_cell(cell: object) -> str | None:
+    """The label of a single value; of a list, its labels with ``|`` between them."""
+    if isinstance(cell, list | tuple | set | frozenset | np.ndarray):
+        labels = [of_cell(value) for value in (sorted(cell) if isinstance(cell, set | frozenset) else cell)]
+        return SEVERAL.join(label for label in labels if label is not None) or None
+    if isinstance(cell, float | np.floating):
+        value = _float(float(cell), 8 * cell.itemsize if isinstance(cell, np.floating) else 64)
+        return None if value is None else repr(value)
+    return None if cell is None else cleaned(str(cell))
+
+
+def loses_digits(part: pa.ChunkedArray) -> bool:
+    """Whether whole numbers are kept as floats where these no longer tell all of them apart."""
+    import pyarrow.compute as pc
+    from pyarrow import types
+
+    if not types.is_floating(part.type) or not len(part):
+        return False
+    largest = pc.max(pc.abs(part.cast("float32" if types.is_float16(part.type) else part.type)), min_count=0).as_py()
+    return largest is not None and np.isfinite(largest) and largest > _EXACT_UP_TO[part.type.bit_width]
+
+
+def joined(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Labels of several columns as one, object (n,): missing where the first part is.
+
+    Each part keeps its place, and one with a comma stands in quotes, so that different parts give different labels.
+    """
+    return np.array([_joint(row) for row in zip(*parts, strict=True)], dtype=object)
+
+
+def _joint(row: tuple[str | None, ...]) -> str | None:
+    if row[0] is None:
+        return None
+    parts = ["" if part is None else _quoted(part) for part in row]
+    return JOINT.join(parts).rstrip(JOINT)
+
+
+def _quoted(part: str) -> str:
+    return '"' + part.replace('"', '""') + '"' if JOINT in part or part.startswith('"') else part
+
+
+def shortened(names: Sequence[str], most: int = 3) -> str:
+    """Labels for a message: the first few, and how many more there are."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
