@@ -36,6 +36,14 @@ class Faults:
         """Note faults; one that is known already counts once."""
         self._sentences += [sentence for sentence in sentences if sentence not in self._sentences]
 
+    def __bool__(self) -> bool:
+        return bool(self._sentences)
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What was noted."""
+        return tuple(self._sentences)
+
     @contextmanager
     def caught(self) -> Iterator[None]:
         """Note what a block raises as an ``InputError``, in place of raising it."""

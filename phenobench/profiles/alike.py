@@ -81,6 +81,8 @@ def _look(label: str) -> object:
     number = number_of(label)
     if number is not None:
         return number
+    if label.isascii():
+        return " ".join(label.casefold().split())
     # Format characters, a zero-width blank among them, take no room.
     visible = "".join(letter for letter in label if unicodedata.category(letter) != "Cf")
     folded = unicodedata.normalize("NFKC", visible).translate(_LOOKS_LIKE).casefold()

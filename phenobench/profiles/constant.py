@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from phenobench.errors import Faults, InputError
-from phenobench.profiles.labels import SEVERAL, shortened
+from phenobench.profiles.labels import SEVERAL, shortened, with_column
 from phenobench.profiles.roles import ROLES
 
 _WHAT = {"gene": "gene", "target": "target", "batch": "batch", "source": "source"}
@@ -43,7 +43,7 @@ def one_of_each(wells: pd.DataFrame, place: Place, name: Callable[[str], str]) -
             continue
         with faults.caught():
             column, note = _filled(wells, role, keys, among, place, name)
-            wells = wells.assign(**{ROLES[role]: column})
+            wells = with_column(wells, ROLES[role], column)
             notes += note
     faults.raise_any()
     return wells, (*notes, *_of_their_own(wells))

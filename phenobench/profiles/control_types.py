@@ -10,7 +10,7 @@ import pandas as pd
 
 from phenobench.errors import Faults, InputError
 from phenobench.profiles.conditions import Named, matching
-from phenobench.profiles.labels import JOINT, shortened
+from phenobench.profiles.labels import JOINT, shortened, with_column
 from phenobench.profiles.roles import PERT_TYPES, ROLES
 
 # By these names the field's files call what is no treatment (JUMP's perturbation_control.csv, RxRx, LINCS).
@@ -57,6 +57,9 @@ _USUAL_CONTROLS = frozenset(
     ]
 )
 
+# With what it is dissolved in, or at which share.
+_DMSO = re.compile(r"dmso(\W|_|$)", re.IGNORECASE)
+
 
 def assign_types(
     wells: pd.DataFrame, columns: Mapping[str, Named], negcon: Sequence[str], label: Sequence[str], where: object
@@ -85,11 +88,11 @@ def assign_types(
             if value is not None and labels is not None:
                 labels[mask & pd.isna(labels)] = value
     faults.raise_any()
-    found = wells.assign(**{column: types})
+    found = with_column(wells, column, types)
     if labels is not None:
-        found = found.assign(**{perturbation: labels})
+        found = with_column(found, perturbation, labels)
     if any(text.lower() not in PERT_TYPES for text in names):
-        found = found.assign(**{f"{column}_given": given.to_numpy()})
+        found = with_column(found, f"{column}_given", given.to_numpy())
     return found, named | (codes >= 0), named
 
 
@@ -132,8 +135,8 @@ def one_type_a_control(wells: pd.DataFrame, typed: np.ndarray, name: str) -> tup
             types[untyped] = kind
             names = sorted(set(labels[untyped]))
             notes.append(
-                f"{int(untyped.sum())} wells without a type are of {shortened(names)}, a {what} control elsewhere, and are "
-                "taken as such"
+                f"{int(untyped.sum())} wells without a type are of {shortened(names)}, a {what} control elsewhere, and "
+                "are taken as such"
             )
     controls = set(labels[types == "negcon"].dropna())
     alike = labels.isin(controls).to_numpy() & np.isin(types, ["trt", "poscon"])
@@ -143,14 +146,14 @@ def one_type_a_control(wells: pd.DataFrame, typed: np.ndarray, name: str) -> tup
             f"{int((mask & (types == 'trt')).sum())}; if it is a control, say "
             f'--negcon "{name.split(JOINT)[0]}={_first(label)}"'
         )
-    undeclared = labels[types == "trt"].dropna()
-    usual = undeclared[undeclared.map(_is_usual_control).astype(bool) & ~undeclared.isin(controls)]
-    for label, count in usual.value_counts().sort_index().items():
+    undeclared = labels[types == "trt"].value_counts()
+    usual = [label for label in undeclared.index if _is_usual_control(label) and label not in controls]
+    for label, count in undeclared[sorted(usual)].items():
         notes.append(
             f"{label} ({count} wells) is usually a control and is treated here; if it is one, say "
             f'--negcon "{name.split(JOINT)[0]}={_first(str(label))}"'
         )
-    return wells.assign(**{column: types}), tuple(notes)
+    return with_column(wells, column, types), tuple(notes)
 
 
 def _first(label: str) -> str:
@@ -159,8 +162,8 @@ def _first(label: str) -> str:
 
 
 def _is_usual_control(label: str) -> bool:
-    for part in (label, _first(label)):
-        bare = re.sub(r"[\W_]+", "", part.casefold())
-        if bare in _USUAL_CONTROLS or re.match(r"dmso(\W|_|$)", part.casefold()):
-            return True
-    return False
+    parts = {label, _first(label)}
+    return any(
+        "".join(filter(str.isalnum, part.casefold())) in _USUAL_CONTROLS or _DMSO.match(part) is not None
+        for part in parts
+    )

@@ -15,6 +15,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
+import pandas as pd
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -196,3 +197,10 @@ def _quoted(part: str) -> str:
 def shortened(names: Sequence[str], most: int = 3) -> str:
     """Labels for a message: the first few, and how many more there are."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
+def with_column(wells: pd.DataFrame, name: str, values: Any) -> pd.DataFrame:
+    """The same table with other values in a column, or with another column; no other column is copied."""
+    found = wells.copy(deep=False)
+    found[name] = values
+    return found

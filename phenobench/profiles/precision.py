@@ -10,7 +10,7 @@ import numpy as np
 # no longer different from another.
 _LOST, _MERGED = 1e-3, 0.1
 # Rows by which a feature is judged, at equal steps.
-_SAMPLE = 4096
+_SAMPLE = 1024
 
 
 def loses(values: np.ndarray) -> bool:
@@ -31,6 +31,8 @@ def loses(values: np.ndarray) -> bool:
         return False
     if float(np.spacing(np.abs(rounded).max())) > _LOST * deviation:
         return True
+    if values.dtype.itemsize <= 4:
+        return False
     return len(np.unique(rounded)) < (1 - _MERGED) * len(np.unique(sample))
 
 

@@ -59,8 +59,8 @@ def _profiles(tables: list[Table], files: list[Path], reading: Reading) -> Profi
     record = joined_records([table.record for table in tables])
     columns = _derived(Columns([table.metadata for table in tables], origin), reading.derive, origin)
     if reading.plate_from_file:
-        columns = columns.with_column(_FILE, origin.of_files(names_of(files)))
-        reading = _with_plate(reading)
+        reading = _with_plate(reading, columns)
+        columns = columns.with_column(reading.columns["plate"], origin.of_files(names_of(files)))
     assigned = assigned_wells(columns, reading, origin, record.roles, bare=any(table.bare for table in tables))
     keep, dropped, lost = assigned.why == "", dict(record.dropped), [assigned.left_out]
     for reason, count in assigned.counts.items():
@@ -112,10 +112,14 @@ def _profiles(tables: list[Table], files: list[Path], reading: Reading) -> Profi
     )
 
 
-def _with_plate(reading: Reading) -> Reading:
+def _with_plate(reading: Reading, columns: Columns) -> Reading:
+    """The same reading with a new column for the plate."""
     if "plate" in reading.columns:
         raise InputError("--plate-from-file and --column plate= both say what the plate is; give one of them")
-    return replace(reading, columns={**reading.columns, "plate": _FILE})
+    name = _FILE
+    while name in columns:
+        name += "_"
+    return replace(reading, columns={**reading.columns, "plate": name})
 
 
 def _read(file: Path, reading: Reading) -> Table:

@@ -110,7 +110,9 @@ def wells_table(columns: Columns, roles: RoleColumns) -> pd.DataFrame:
     frame = frame.drop(columns=[names[0] for names in roles.of.values() if names[0].startswith(ROLE_PREFIX)])
     aside = {name: name + OWN for name in frame.columns if name in ROLES.values() and played.get(name) != (name,)}
     frame = frame.rename(columns=aside)
-    return frame.assign(**{ROLES[role]: labels for role, labels in roles.labels.items()})
+    for role, labels in roles.labels.items():
+        frame[ROLES[role]] = labels
+    return frame
 
 
 def named_columns(columns: Columns, roles: RoleColumns, rules: RoleRules) -> Mapping[str, Named]:

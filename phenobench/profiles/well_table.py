@@ -16,6 +16,7 @@ from phenobench.profiles.constant import one_of_each
 from phenobench.profiles.control_types import assign_types, one_type_a_control, other_types
 from phenobench.profiles.formats.h5ad import arrow_table
 from phenobench.profiles.joining import Columns, Origin
+from phenobench.profiles.labels import with_column
 from phenobench.profiles.left_out import left_out
 from phenobench.profiles.role_columns import RoleColumns, RoleRules, find_roles, named_columns, wells_table
 from phenobench.profiles.roles import ROLES
@@ -150,12 +151,7 @@ def assigned_wells(
             {roles.name(role): distinct_labels(wells, role) for role in _IDENTITIES if ROLES[role] in wells}
         )
         notes += other_separators(wells, roles.name("target"), reading.separators)
-    found: list[str] = []
-    try:
-        faults.raise_any()
-    except InputError as error:
-        found = [*error.sentences]
-    return WellTable(wells, why, counts, lost, roles, tuple(notes), tuple(found), place)
+    return WellTable(wells, why, counts, lost, roles, tuple(notes), faults.sentences, place)
 
 
 def _excluded(
@@ -193,7 +189,7 @@ def _well_names(wells: pd.DataFrame, place: Callable[[int], str], reading: Readi
     if well in wells and reading.wells:
         with faults.caught():
             sites = sum(map(has_site, wells[well].dropna().unique()))
-            wells = wells.assign(**{well: normalize_wells(wells[well], place)})
+            wells = with_column(wells, well, normalize_wells(wells[well], place))
             if sites:
                 notes.append(f"{sites} names of wells have a site behind them (such as A01_s1), which was cut off")
     faults.raise_any()
@@ -204,7 +200,9 @@ def _require_one_row_a_well(wells: pd.DataFrame, place: Callable[[int], str]) ->
     if ROLES["well"] not in wells:
         return
     keys = [ROLES[role] for role in ("source", "plate", "well") if ROLES[role] in wells]
-    repeated = wells.duplicated(keys).to_numpy()
+    # A row without a plate or a well is another fault, and told already.
+    placed = wells[[name for name in keys if name != ROLES["source"]]].notna().all(axis=1)
+    repeated = (wells.duplicated(keys) & placed).to_numpy()
     if not repeated.any():
         return
     row = int(repeated.argmax())
@@ -213,12 +211,13 @@ def _require_one_row_a_well(wells: pd.DataFrame, place: Callable[[int], str]) ->
     well = f"{place(row)}: well {wells[ROLES['well']].iloc[row]}"
     if ROLES["plate"] not in wells:
         raise InputError(
-            f"{well} is there already ({place(first)}) and there is no column for the plate (default {ROLES['plate']}); "
-            f"name one with --column plate=NAME, or take each file for one with --plate-from-file {count}"
+            f"{well} is there already ({place(first)}) and there is no column for the plate (default "
+            f"{ROLES['plate']}); name one with --column plate=NAME, or take each file for one with --plate-from-file "
+            f"{count}"
         )
     raise InputError(
-        f"{well} of plate {wells[ROLES['plate']].iloc[row]} is there already ({place(first)}); give one row a well, or a "
-        f"plate column that tells them apart {count}"
+        f"{well} of plate {wells[ROLES['plate']].iloc[row]} is there already ({place(first)}); give one row a well, or "
+        f"a plate column that tells them apart {count}"
     )
 
 

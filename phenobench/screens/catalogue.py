@@ -106,7 +106,7 @@ class ScreenCard(_Card):
 
 
 def load_profiles_screen(path: Path, root: Path | None, asked: Reading | None = None) -> Screen:
-    """The screen of a card, read from its files (see ``fetch``); exclusions that are asked for are added to the card's.
+    """The screen of a card, read from its files (see ``fetch``), with the exclusions and features that are asked for.
 
     Raises:
         InputError: the card is malformed, or its files cannot be had or read.
@@ -117,6 +117,9 @@ def load_profiles_screen(path: Path, root: Path | None, asked: Reading | None = 
         prefixes=card.metadata_prefixes,
         negcon=card.negcon,
         exclude=(*card.exclude, *(asked.exclude if asked else ())),
+        exclude_files=asked.exclude_files if asked else (),
+        feature_prefixes=asked.feature_prefixes if asked else (),
+        keep_features=asked.keep_features if asked else (),
         label=card.label,
         nan=card.nan,
         derive={name: (rule.column, rule.pattern) for name, rule in card.derive.items()},

@@ -302,7 +302,9 @@ def _read_wells(card: ImagesCard, path: Path, reading: Reading | None) -> _Wells
     metadata = table[list(card.columns)].rename(columns=dict(card.columns))
     for name, rule in card.derive.items():
         metadata[name] = metadata[rule.column].str.extract(rule.pattern, expand=False)
-    wells, place, why = read_wells(metadata, path, Reading(columns=roles, negcon=card.negcon, exclude=exclude))
+    wells, place, why = read_wells(
+        metadata, path, Reading(columns=roles, negcon=card.negcon, exclude=exclude, exclude_files=asked.exclude_files)
+    )
     rows = np.zeros(len(wells), dtype=np.int64)
     rows[place[place >= 0]] = np.flatnonzero(place >= 0)
     lost = left_out(metadata[place < 0], why[place < 0])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq
 
 # Columns decoded at a time: enough for all threads, few enough to be copied while still in cache.
-_COLUMNS_AT_ONCE = 32
+_COLUMNS_AT_ONCE = 64
 
 
 def read_parquet(path: Path, rules: ColumnRules) -> Table:
@@ -37,7 +37,8 @@ def read_parquet(path: Path, rules: ColumnRules) -> Table:
         require_unique(schema.names, path)
         index = (schema.pandas_metadata or {}).get("index_columns", ())
         metadata, names = split_columns(schema.names, rules, record.metadata)
-        left_behind = unnamed_index(set(schema.names).difference(metadata, names))
+        # What pandas itself declares to be an index changes with the order of rows, and is no column of the owner's.
+        left_behind = unnamed_index(set(schema.names).difference(metadata, names, map(str, index)))
         names = [name for name in names if name not in index or name in rules.keep]
         lists = [name for name in names if _is_list(schema.field(name).type)]
         numbers = [name for name in names if _is_number(schema.field(name).type)]

@@ -86,7 +86,7 @@ class FeatureMatrix:
 
 def _some(values: np.ndarray) -> np.ndarray:
     """Some of the values, at equal steps."""
-    return values[:: max(1, len(values) // 512)]
+    return values[:: max(1, len(values) // 256)]
 
 
 def text_fault(
