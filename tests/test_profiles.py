@@ -14,7 +14,7 @@ import pytest
 import phenobench as pb
 from phenobench.errors import InputError
 from phenobench.profiles import PROVENANCE_KEY, ROLES, Profiles
-from phenobench.profiles.profiles import all_finite
+from phenobench.profiles.finite import all_finite
 
 
 def metadata(n: int = 4) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import numpy as np
 
 from phenobench.errors import InputError
 from phenobench.profiles.feature_columns import listed
-from phenobench.profiles.profiles import all_finite
+from phenobench.profiles.finite import all_finite
 
 NanPolicy = Literal["error", "drop-features", "drop-wells", "drop"]
 NAN_POLICIES: tuple[NanPolicy, ...] = ("error", "drop-features", "drop-wells", "drop")

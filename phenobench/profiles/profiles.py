@@ -14,6 +14,7 @@ import pandas as pd
 
 from phenobench.errors import InputError
 from phenobench.files import atomic
+from phenobench.profiles.finite import require_finite
 from phenobench.profiles.precision import loses
 from phenobench.profiles.roles import METADATA_PREFIX, OWN, PROVENANCE_KEY, ROLE_PREFIX, ROLES, Role
 
@@ -262,29 +263,3 @@ def _as_float32(values: object) -> np.ndarray:
             return array.astype(np.float32, copy=False)
     except (TypeError, ValueError) as error:
         raise InputError(f"features must be numbers ({error})") from error
-
-
-def all_finite(features: np.ndarray) -> bool:
-    """Whether no value is NaN or infinite, without a mask as large as the matrix in the common case."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        sums = np.ones(len(features), dtype=features.dtype) @ features
-    # A sum can overflow where no value does.
-    return bool(np.isfinite(sums).all() or np.isfinite(features).all())
-
-
-def require_finite(features: np.ndarray, names: tuple[str, ...]) -> None:
-    """Refuse NaN and infinite values, naming the first by row and column.
-
-    Raises:
-        InputError: with the count and the place.
-    """
-    if all_finite(features):
-        return
-    bad = ~np.isfinite(features)
-    row, column = np.unravel_index(int(bad.argmax()), bad.shape)
-    kind = "NaN" if np.isnan(features[row, column]) else "infinite"
-    raise InputError(
-        f"{int(bad.sum())} feature values are NaN or infinite, in {int(bad.any(axis=1).sum())} wells and "
-        f"{int(bad.any(axis=0).sum())} features (first: row {row + 1}, feature '{names[column]}' is {kind}); "
-        "leave those wells or features out"
-    )
