@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -56,7 +57,7 @@ _SAID_OF_WELLS = frozenset(
             "well col",
             "plate col",
         ),
-        *("moa", "treatment", "compound", "control", "label"),
+        *("moa", "treatment", "compound", "control", "label", "count", "counts", "field view", "cells", "nuclei"),
     ]
 )
 _FILLERS = frozenset(
@@ -169,6 +170,10 @@ def is_no_feature(name: str, names: Sequence[str] = ()) -> bool:
 
 
 def _said_of_wells(name: str) -> bool:
+    # The two characters for micro are one.
+    name = unicodedata.normalize("NFKC", name)
+    if METADATA_PREFIX.rstrip("_") in name:
+        return True
     for words in (name, re.sub(r"([a-z])([A-Z])", r"\1 \2", name)):
         tokens = [token for token in re.split(r"[\W_]+", words.lower()) if token]
         for kept in (tokens, [token for token in tokens if token not in _FILLERS]):

@@ -55,6 +55,11 @@ class Columns:
     def __contains__(self, name: str) -> bool:
         return name in self.names
 
+    def absent(self, name: str) -> InputError:
+        """The error for a column that is not there."""
+        known = ", ".join(self.names) or "none"
+        return InputError(f"{self._where}: there is no column '{name}'; metadata columns: {known}")
+
     def part(self, name: str) -> list[pa.ChunkedArray]:
         """The column in each file, nothing but nulls where a file does not have it.
 
@@ -62,9 +67,7 @@ class Columns:
             InputError: no file has it.
         """
         if name not in self:
-            raise InputError(
-                f"{self._where}: there is no column '{name}'; metadata columns: {', '.join(self.names) or 'none'}"
-            )
+            raise self.absent(name)
         return [
             part.column(name) if name in part.column_names else pa.chunked_array([pa.nulls(part.num_rows)])
             for part in self._parts

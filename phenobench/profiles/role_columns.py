@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -36,8 +36,8 @@ class RoleRules:
     columns: Mapping[str, str]
     prefixes: tuple[str, ...]
     bare: bool = False
-    recorded: Mapping[str, str] | None = None
-    separators: Mapping[str, str] | None = None
+    recorded: Mapping[str, str] = field(default_factory=dict)
+    separators: Mapping[str, str] = field(default_factory=dict)
     spellings: Iterable[str] = ()
 
 
@@ -76,7 +76,7 @@ def find_roles(columns: Columns, rules: RoleRules, where: object) -> RoleColumns
         with faults.caught():
             if role not in ROLES:
                 raise unknown("role", role, ROLES)
-            found[role] = _named(columns, given, rules, where)
+            found[role] = _named(columns, given, rules)
     for role in ROLES:
         if role not in rules.columns:
             with faults.caught():
@@ -87,8 +87,8 @@ def find_roles(columns: Columns, rules: RoleRules, where: object) -> RoleColumns
         spellings = rules.spellings if role == "perturbation" else ()
         parts = [columns.labels(name, spellings) for name in names]
         labels[role] = _joined(role, parts)
-        if role in (rules.separators or {}):
-            labels[role] = _separated(labels[role], (rules.separators or {})[role])
+        if role in rules.separators:
+            labels[role] = _separated(labels[role], rules.separators[role])
         notes += [
             f"the file keeps '{name}' as numbers with fewer digits than some of its values need, so different labels "
             "may have become one before they came here; store it as text"
@@ -131,14 +131,12 @@ class _NamedColumns(Mapping[str, Named]):
         if actual is None:
             role = next((role for role, own in ROLES.items() if own == name and role in self._roles.labels), None)
             if role is None:
-                # For its message.
-                self._columns.part(name)
-                raise KeyError(name)
+                raise self._columns.absent(name)
             return Named(self._roles.labels[role], is_well=role == "well")
         is_well = self._roles.of.get("well") == (actual,)
         return Named(self._columns.labels(actual), self._columns.is_number(actual), is_well)
 
-    def __iter__(self):  # type: ignore[no-untyped-def]
+    def __iter__(self) -> Iterator[str]:
         own = (name for name in ROLES.values() if name not in self._columns)
         return iter((*self._columns.names, *own))
 
@@ -158,7 +156,7 @@ def _resolved(columns: Columns, name: str, rules: RoleRules) -> str | None:
     return alike[0] if len(alike) == 1 else None
 
 
-def _named(columns: Columns, given: str, rules: RoleRules, where: object) -> tuple[str, ...]:
+def _named(columns: Columns, given: str, rules: RoleRules) -> tuple[str, ...]:
     whole = _resolved(columns, given, rules)
     if whole is not None:
         return (whole,)
@@ -166,16 +164,14 @@ def _named(columns: Columns, given: str, rules: RoleRules, where: object) -> tup
     for part in given.split(","):
         name = _resolved(columns, part, rules)
         if name is None:
-            # For its message.
-            columns.part(part)
-            raise InputError(f"{where}: there is no column '{part}'")
+            raise columns.absent(part)
         names.append(name)
     return tuple(names)
 
 
 def _default(columns: Columns, role: str, rules: RoleRules, where: object) -> dict[str, tuple[str, ...]]:
     """The column that has the name of a role, under any prefix; none where it is empty and the role is optional."""
-    recorded = (rules.recorded or {}).get(role)
+    recorded = rules.recorded.get(role)
     if recorded is not None and (not recorded or recorded in columns):
         # An empty name: no column plays the role, not even one of its name.
         return {role: (recorded,)} if recorded else {}
