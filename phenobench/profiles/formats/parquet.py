@@ -46,7 +46,7 @@ def read_parquet(path: Path, rules: ColumnRules) -> Table:
         if len(lists) == 1 and not numbers:
             return _of_lists(file, lists[0], [*metadata, *strange], record, path)
         if strange or lists:
-            raise InputError(_fault(schema, [*strange, *lists], numbers, metadata, path, rules))
+            raise InputError(_fault(schema, [*strange, *lists], numbers, path))
         matrix = FeatureMatrix(file.metadata.num_rows, names)
         # Columns of the file become contiguous columns of the matrix: one copy, no transposition. A thread
         # copies what is decoded while the next columns are being decoded.
@@ -71,14 +71,7 @@ def read_parquet(path: Path, rules: ColumnRules) -> Table:
     )
 
 
-def _fault(
-    schema: pa.Schema,
-    strange: Sequence[str],
-    numbers: Sequence[str],
-    metadata: Sequence[str],
-    path: Path,
-    rules: ColumnRules,
-) -> str:
+def _fault(schema: pa.Schema, strange: Sequence[str], numbers: Sequence[str], path: Path) -> str:
     texts = [name for name in strange if not _is_list(schema.field(name).type)]
     lists = [name for name in strange if name not in texts]
     if lists and not texts:
@@ -87,7 +80,7 @@ def _fault(
             f"{path}: {others} ({listed(lists)}) and a list column is the embedding only where it is the only feature "
             "column; say which are features with --feature-prefix"
         )
-    return text_fault(path, strange, numbers, metadata, rules)
+    return text_fault(path, strange, numbers)
 
 
 def _of_lists(file: pq.ParquetFile, name: str, metadata: list[str], record: Record, path: Path) -> Table:

@@ -99,7 +99,7 @@ def read_separated(path: Path, rules: ColumnRules) -> Table:
     except pa.ArrowInvalid as error:
         if "conversion error" not in str(error):
             raise
-        table = _spelled_otherwise(path, dialect, metadata, names, rules)
+        table = _spelled_otherwise(path, dialect, metadata, names)
     matrix = FeatureMatrix(table.num_rows, names)
     for j, name in enumerate(names):
         matrix.fill(j, [chunk.to_numpy(zero_copy_only=False) for chunk in table.column(name).chunks])
@@ -166,9 +166,7 @@ def _read(path: Path, dialect: Dialect, types: dict[str, pa.DataType], content: 
         raise
 
 
-def _spelled_otherwise(
-    path: Path, dialect: Dialect, metadata: Sequence[str], names: Sequence[str], rules: ColumnRules
-) -> pa.Table:
+def _spelled_otherwise(path: Path, dialect: Dialect, metadata: Sequence[str], names: Sequence[str]) -> pa.Table:
     """The same file where some numbers are not spelled as numbers mostly are; which are none at all is said at once.
 
     Raises:
@@ -198,7 +196,7 @@ def _spelled_otherwise(
             "it a role with --column or name its prefix with --metadata-prefix"
         )
     elif texts:
-        faults.append(text_fault(path, texts, [name for name in names if name not in texts], metadata, rules))
+        faults.append(text_fault(path, texts, [name for name in names if name not in texts]))
     if faults:
         raise InputError(*faults)
     return table

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, NonNegativeInt
 
-from phenobench.profiles.feature_columns import ColumnRules, feature_prefixes, listed
+from phenobench.profiles.feature_columns import feature_prefixes, listed
 from phenobench.profiles.precision import loses
 
 if TYPE_CHECKING:
@@ -89,12 +89,10 @@ def _some(values: np.ndarray) -> np.ndarray:
     return values[:: max(1, len(values) // 256)]
 
 
-def text_fault(
-    path: Path, text_columns: Sequence[str], numbers: Sequence[str], metadata: Sequence[str], rules: ColumnRules
-) -> str:
+def text_fault(path: Path, text_columns: Sequence[str], numbers: Sequence[str]) -> str:
     """The sentence for columns of text that have no role, with the options that would tell them from features."""
     many = len(text_columns) > 1
-    starts = feature_prefixes(numbers, [*text_columns, *metadata])
+    starts = feature_prefixes(numbers, text_columns)
     by_prefix = (
         f"say what features start with, {' '.join(f'--feature-prefix {start}' for start in starts)}, or "
         if starts
