@@ -127,32 +127,39 @@ def one_type_a_control(wells: pd.DataFrame, typed: np.ndarray, name: str) -> tup
     column, perturbation = ROLES["pert_type"], ROLES["perturbation"]
     if perturbation not in wells:
         return wells, ()
-    labels, types = wells[perturbation], wells[column].to_numpy(dtype=object, copy=True)
+    codes, names = pd.factorize(wells[perturbation])
+    types = wells[column].to_numpy(dtype=object, copy=True)
+    kind = pd.Categorical(types, categories=PERT_TYPES).codes
+    # How many wells of each name have each type; the last row is of those without a name.
+    counts = np.zeros((len(names) + 1, len(PERT_TYPES)), dtype=np.int64)
+    np.add.at(counts, (codes, kind), 1)
     notes = []
-    for kind, what in (("negcon", "negative"), ("poscon", "positive")):
-        untyped = labels.isin(set(labels[types == kind].dropna())).to_numpy() & (types == "trt") & ~typed
+    for of_control, what in (("negcon", "negative"), ("poscon", "positive")):
+        controls = counts[:-1, PERT_TYPES.index(of_control)] > 0
+        untyped = (kind == PERT_TYPES.index("trt")) & ~typed & np.append(controls, False)[codes]
         if untyped.any():
-            types[untyped] = kind
-            names = sorted(set(labels[untyped]))
+            types[untyped] = of_control
+            filled = sorted(names[np.unique(codes[untyped])])
             notes.append(
-                f"{int(untyped.sum())} wells without a type are of {shortened(names)}, a {what} control elsewhere, and "
+                f"{int(untyped.sum())} wells without a type are of {shortened(filled)}, a {what} control elsewhere, and "
                 "are taken as such"
             )
-    controls = set(labels[types == "negcon"].dropna())
-    alike = labels.isin(controls).to_numpy() & np.isin(types, ["trt", "poscon"])
-    for label, mask in ((label, (labels == label).to_numpy()) for label in sorted(set(labels[alike]))):
-        notes.append(
-            f"{label} is a negative control in {int((mask & (types == 'negcon')).sum())} wells and treated in "
-            f"{int((mask & (types == 'trt')).sum())}; if it is a control, say "
-            f'--negcon "{name.split(JOINT)[0]}={_first(label)}"'
-        )
-    undeclared = labels[types == "trt"].value_counts()
-    usual = [label for label in undeclared.index if _is_usual_control(label) and label not in controls]
-    for label, count in undeclared[sorted(usual)].items():
-        notes.append(
-            f"{label} ({count} wells) is usually a control and is treated here; if it is one, say "
-            f'--negcon "{name.split(JOINT)[0]}={_first(str(label))}"'
-        )
+            kind = pd.Categorical(types, categories=PERT_TYPES).codes
+            counts[:] = 0
+            np.add.at(counts, (codes, kind), 1)
+    by_name = sorted(zip(names, counts[:-1].tolist(), strict=True))
+    option = f'--negcon "{name.split(JOINT)[0]}='
+    for label, (treated, negative, positive, _) in by_name:
+        if negative and treated + positive:
+            notes.append(
+                f"{label} is a negative control in {negative} wells and treated in {treated + positive}; if it is one, "
+                f'say {option}{_first(label)}"'
+            )
+        elif treated and _is_usual_control(label):
+            notes.append(
+                f"{label} ({treated} wells) is usually a control and is treated here; if it is one, say "
+                f'{option}{_first(label)}"'
+            )
     return with_column(wells, column, types), tuple(notes)
 
 

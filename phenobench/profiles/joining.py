@@ -144,6 +144,9 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def _as_numbers(labels: np.ndarray) -> pd.Series:
     """Labels as numbers where each is written as a number is; else as they are."""
+    first = next((label for label in labels if label is not None), "")
+    if not _PLAIN_NUMBER.fullmatch(first):
+        return pd.Series(labels, dtype=object)
     codes, unique = pd.factorize(labels)
     plain = len(unique) > 0 and all(_PLAIN_NUMBER.fullmatch(text) for text in unique)
     # "10" and "10.0" are two labels and would be one number.

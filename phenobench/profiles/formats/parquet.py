@@ -31,7 +31,7 @@ def read_parquet(path: Path, rules: ColumnRules) -> Table:
     """
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, memory_map=True) as file:
         schema = file.schema_arrow
         record = _record(schema.metadata, path)
         require_unique(schema.names, path)
