@@ -54,7 +54,7 @@ def _filled(
 ) -> tuple[np.ndarray, list[str]]:
     """The column of a role with what is missing filled from its group, and a note of that."""
     values = wells[ROLES[role]].to_numpy(dtype=object, copy=True)
-    groups = wells.groupby([ROLES[key] for key in keys], sort=False, dropna=False).ngroup().to_numpy()
+    groups = wells.groupby([ROLES[key] for key in keys], sort=False, dropna=False, observed=True).ngroup().to_numpy()
     groups = np.where(among & wells[ROLES[keys[-1]]].notna().to_numpy(), groups, -1)
     codes, _ = pd.factorize(pd.Series(values, dtype=object).map(_as_set, na_action="ignore"))
     there = (groups >= 0) & (codes >= 0)

@@ -57,6 +57,7 @@ _USUAL_CONTROLS = frozenset(
     ]
 )
 
+_TYPES = pd.CategoricalDtype([*PERT_TYPES])
 # With what it is dissolved in, or at which share.
 _DMSO = re.compile(r"dmso(\W|_|$)", re.IGNORECASE)
 
@@ -74,25 +75,26 @@ def assign_types(
     column, perturbation = ROLES["pert_type"], ROLES["perturbation"]
     given = wells[column] if column in wells else pd.Series(None, index=wells.index, dtype=object)
     codes, names = pd.factorize(given)
-    known = [text.lower() if text.lower() in PERT_TYPES else "trt" for text in names]
-    types = np.array([*known, "trt"], dtype=object)[codes]
+    known = [PERT_TYPES.index(text.lower()) if text.lower() in PERT_TYPES else 0 for text in names]
+    kinds = np.array([*known, 0], dtype=np.int8)[codes]
     named = np.zeros(len(wells), dtype=bool)
     faults = Faults()
-    labels = wells[perturbation].to_numpy(dtype=object, copy=True) if perturbation in wells else None
+    labels = None
     for text, kind in [*((text, "negcon") for text in negcon), *((text, "") for text in label)]:
         with faults.caught():
             condition, of_kind = (text, kind) if kind else _type_label(text)
             mask, value = matching(condition, columns, columns.__getitem__, where)
-            types[mask] = of_kind
+            kinds[mask] = PERT_TYPES.index(of_kind)
             named |= mask
-            if value is not None and labels is not None:
+            if value is not None and perturbation in wells:
+                labels = wells[perturbation].to_numpy(dtype=object, copy=True) if labels is None else labels
                 labels[mask & pd.isna(labels)] = value
     faults.raise_any()
-    found = with_column(wells, column, types)
+    found = with_column(wells, column, _types(kinds))
     if labels is not None:
-        found = with_column(found, perturbation, labels)
+        found = with_column(found, perturbation, pd.Categorical(labels))
     if any(text.lower() not in PERT_TYPES for text in names):
-        found = with_column(found, f"{column}_given", given.to_numpy())
+        found = with_column(found, f"{column}_given", given.to_numpy(dtype=object))
     return found, named | (codes >= 0), named
 
 
@@ -107,6 +109,10 @@ def other_types(wells: pd.DataFrame, named: np.ndarray) -> list[str]:
         for text, count in counts.sort_index().items()
         if str(text).lower() not in PERT_TYPES and not str(text).lower().startswith("trt")
     ]
+
+
+def _types(kinds: np.ndarray) -> pd.Categorical:
+    return pd.Categorical.from_codes(kinds, dtype=_TYPES)  # type: ignore[arg-type]
 
 
 def _type_label(text: str) -> tuple[str, str]:
@@ -128,25 +134,20 @@ def one_type_a_control(wells: pd.DataFrame, typed: np.ndarray, name: str) -> tup
     if perturbation not in wells:
         return wells, ()
     codes, names = pd.factorize(wells[perturbation])
-    types = wells[column].to_numpy(dtype=object, copy=True)
-    kind = pd.Categorical(types, categories=PERT_TYPES).codes
-    # How many wells of each name have each type; the last row is of those without a name.
-    counts = np.zeros((len(names) + 1, len(PERT_TYPES)), dtype=np.int64)
-    np.add.at(counts, (codes, kind), 1)
+    kind = wells[column].cat.codes.to_numpy(copy=True)
+    counts = _counted(codes, kind, len(names))
     notes = []
     for of_control, what in (("negcon", "negative"), ("poscon", "positive")):
         controls = counts[:-1, PERT_TYPES.index(of_control)] > 0
         untyped = (kind == PERT_TYPES.index("trt")) & ~typed & np.append(controls, False)[codes]
         if untyped.any():
-            types[untyped] = of_control
+            kind[untyped] = PERT_TYPES.index(of_control)
             filled = sorted(names[np.unique(codes[untyped])])
             notes.append(
-                f"{int(untyped.sum())} wells without a type are of {shortened(filled)}, a {what} control elsewhere, and "
-                "are taken as such"
+                f"{int(untyped.sum())} wells without a type are of {shortened(filled)}, a {what} control elsewhere, "
+                "and are taken as such"
             )
-            kind = pd.Categorical(types, categories=PERT_TYPES).codes
-            counts[:] = 0
-            np.add.at(counts, (codes, kind), 1)
+            counts = _counted(codes, kind, len(names))
     by_name = sorted(zip(names, counts[:-1].tolist(), strict=True))
     option = f'--negcon "{name.split(JOINT)[0]}='
     for label, (treated, negative, positive, _) in by_name:
@@ -160,7 +161,13 @@ def one_type_a_control(wells: pd.DataFrame, typed: np.ndarray, name: str) -> tup
                 f"{label} ({treated} wells) is usually a control and is treated here; if it is one, say "
                 f'{option}{_first(label)}"'
             )
-    return with_column(wells, column, types), tuple(notes)
+    return with_column(wells, column, _types(kind)), tuple(notes)
+
+
+def _counted(codes: np.ndarray, kind: np.ndarray, n: int) -> np.ndarray:
+    """How many wells of each of n names have each type, int (n + 1, types); the last are of wells without a name."""
+    code = np.where(codes < 0, n, codes) * len(PERT_TYPES) + kind
+    return np.bincount(code, minlength=(n + 1) * len(PERT_TYPES)).reshape(n + 1, -1)
 
 
 def _first(label: str) -> str:

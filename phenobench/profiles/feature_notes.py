@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pandas as pd
-
 from phenobench.profiles.conditions import names_in
 from phenobench.profiles.feature_columns import is_no_feature, listed, loners
 from phenobench.profiles.formats import Table
@@ -56,8 +54,8 @@ def _roles_of(reading: Reading) -> set[str]:
 def _is_numeric(columns: Columns, name: str) -> bool:
     if columns.is_number(name):
         return True
-    labels = [label for label in pd.unique(columns.labels(name)) if label is not None]
-    return bool(labels) and all(number_of(label) is not None for label in labels)
+    labels = columns.coded(name).categories
+    return len(labels) > 0 and all(number_of(label) is not None for label in labels)
 
 
 def notes_on_precision(tables: Sequence[Table], names: Sequence[str]) -> list[str]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from phenobench.errors import InputError
 from phenobench.profiles.formats import Record, Table
-from phenobench.profiles.labels import loses_digits, spell
+from phenobench.profiles.labels import coded, loses_digits, plain
 
 # Text that is a number and nothing but a number: no zero too many, no exponent, no more digits than a float holds.
 _PLAIN_NUMBER = re.compile(r"-?(0|[1-9]\d{0,14})(\.\d{1,15})?")
@@ -48,7 +48,7 @@ class Columns:
     def __init__(self, parts: Sequence[pa.Table], where: object) -> None:
         self._parts = parts
         self._where = where
-        self._labels: dict[tuple[str, frozenset[str]], np.ndarray] = {}
+        self._labels: dict[tuple[str, frozenset[str]], pd.Categorical] = {}
         self.names: tuple[str, ...] = tuple(dict.fromkeys(name for part in parts for name in part.column_names))
         self.n = sum(part.num_rows for part in parts)
 
@@ -89,8 +89,12 @@ class Columns:
         ]
         return Columns(parts, self._where)
 
-    def labels(self, name: str, spellings: Iterable[str] = ()) -> np.ndarray:
-        """The labels of a column, object (n,); see ``labels.spell``.
+    def labels(self, name: str) -> np.ndarray:
+        """The labels of a column, object (n,), None where there is none; errors as ``coded``."""
+        return plain(self.coded(name))
+
+    def coded(self, name: str, spellings: Iterable[str] = ()) -> pd.Categorical:
+        """The labels of a column as codes; see ``labels.coded``.
 
         Raises:
             InputError: there is no such column, or it holds bytes that are no text.
@@ -99,7 +103,7 @@ class Columns:
         if key not in self._labels:
             parts = self.part(name)
             try:
-                self._labels[key] = spell(parts, spellings)
+                self._labels[key] = coded(parts, spellings)
             except pa.ArrowInvalid as error:
                 raise InputError(f"{self._where}: the column '{name}' is not UTF-8 text; save it as UTF-8") from error
         return self._labels[key]
@@ -121,12 +125,9 @@ class Columns:
         if kinds and all(any(test(kind) for test in numeric) for kind in kinds):
             arrays = [_numbers(part) for part in parts if len(part)]
             return pd.concat(arrays, ignore_index=True) if arrays else pd.Series(dtype=float)
-        labels = self.labels(name)
-        return _as_numbers(labels) if kinds and all(map(_is_text, kinds)) else pd.Series(labels, dtype=object)
-
-    def frame(self) -> pd.DataFrame:
-        """All columns as ``values``."""
-        return pd.DataFrame({name: self.values(name) for name in self.names}, index=range(self.n))
+        labels = self.coded(name)
+        numbers = _as_numbers(labels) if kinds and all(map(_is_text, kinds)) else None
+        return pd.Series(plain(labels), dtype=object) if numbers is None else numbers
 
 
 def _numbers(part: pa.ChunkedArray) -> pd.Series:
@@ -142,16 +143,13 @@ def _is_text(kind: pa.DataType) -> bool:
     return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)
 
 
-def _as_numbers(labels: np.ndarray) -> pd.Series:
-    """Labels as numbers where each is written as a number is; else as they are."""
-    first = next((label for label in labels if label is not None), "")
-    if not _PLAIN_NUMBER.fullmatch(first):
-        return pd.Series(labels, dtype=object)
-    codes, unique = pd.factorize(labels)
-    plain = len(unique) > 0 and all(_PLAIN_NUMBER.fullmatch(text) for text in unique)
+def _as_numbers(labels: pd.Categorical) -> pd.Series | None:
+    """Labels as numbers where each is written as a number is; else None."""
+    codes, unique = labels.codes, labels.categories
     # "10" and "10.0" are two labels and would be one number.
-    if not plain or len(set(map(float, unique))) < len(unique):
-        return pd.Series(labels, dtype=object)
+    plainly = len(unique) > 0 and all(_PLAIN_NUMBER.fullmatch(text) for text in unique)
+    if not plainly or len(set(map(float, unique))) < len(unique):
+        return None
     if any("." in text for text in unique) or (codes < 0).any():
         return pd.Series(np.array([*map(float, unique), np.nan])[codes])
     return pd.Series(np.array([*map(int, unique)], dtype=np.int64)[codes])

@@ -60,7 +60,17 @@ Number = int | float | Decimal
 
 
 def spell(parts: Sequence[pa.ChunkedArray], spellings: Iterable[str] = ()) -> np.ndarray:
-    """The labels of a column, object (n,): text, and None where there is none.
+    """The labels of a column, object (n,): text, and None where there is none; arguments as ``coded``."""
+    return plain(coded(parts, spellings))
+
+
+def plain(labels: pd.Categorical) -> np.ndarray:
+    """Labels as objects (n,), None where there is none."""
+    return np.array([*labels.categories, None], dtype=object)[labels.codes]
+
+
+def coded(parts: Sequence[pa.ChunkedArray], spellings: Iterable[str] = ()) -> pd.Categorical:
+    """The labels of a column as codes, since text is slow to compare.
 
     Args:
         parts: the column in each file, in order.
@@ -69,11 +79,14 @@ def spell(parts: Sequence[pa.ChunkedArray], spellings: Iterable[str] = ()) -> np
     encoded = [_encoded(part) for part in parts]
     numbers: set[Number] = {value for part in encoded for value in part.values if _is_number(value)}
     spelled = _spelling(numbers, encoded, spellings) if numbers else {}
-    labels = [
-        np.array([*(spelled[value] if _is_number(value) else value for value in part.values), None], object)
-        for part in encoded
-    ]
-    return np.concatenate([of_part[part.codes] for of_part, part in zip(labels, encoded, strict=True)])
+    index: dict[str, int] = {}
+    codes = []
+    for part in encoded:
+        labels = (spelled[value] if _is_number(value) else value for value in part.values)
+        code = [-1 if label is None else index.setdefault(str(label), len(index)) for label in labels]
+        codes.append(np.array([*code, -1])[part.codes])
+    kind = pd.CategoricalDtype(pd.Index([*index], dtype=object))
+    return pd.Categorical.from_codes(np.concatenate(codes), dtype=kind)  # type: ignore[arg-type]
 
 
 def _is_number(value: object) -> TypeGuard[Number]:
@@ -100,6 +113,8 @@ def _encoded(part: pa.ChunkedArray) -> _Part:
     from pyarrow import types
 
     kind = part.type
+    if types.is_dictionary(kind) and types.is_string(kind.value_type):
+        return _of_codes(part)
     if types.is_dictionary(kind):
         kind = kind.value_type
         part = part.cast(kind)
@@ -123,6 +138,14 @@ def _encoded(part: pa.ChunkedArray) -> _Part:
     if types.is_temporal(kind):
         return _Part(codes, _times(values))
     return _Part(codes, [cleaned(str(value)) for value in values])
+
+
+def _of_codes(part: pa.ChunkedArray) -> _Part:
+    """Text that comes as codes already."""
+    whole = part.unify_dictionaries().combine_chunks()
+    values = whole.dictionary.to_pylist()
+    codes = whole.indices.fill_null(len(values)).to_numpy(zero_copy_only=False)
+    return _Part(codes, [*(None if value is None else cleaned(value) for value in values), None])
 
 
 def _float(value: float, width: int) -> float | None:

@@ -68,7 +68,9 @@ class Profiles:
                 raise InputError(f"the column '{name}' occurs twice; rename or remove one")
         object.__setattr__(self, "features", features)
         object.__setattr__(self, "feature_names", tuple(names))
-        object.__setattr__(self, "metadata", self.metadata.reset_index(drop=True))
+        metadata = self.metadata.copy(deep=False)
+        metadata.index = pd.RangeIndex(len(metadata))
+        object.__setattr__(self, "metadata", metadata)
         require_finite(self.features, self.feature_names)
 
     def __len__(self) -> int:

@@ -12,7 +12,7 @@ from phenobench.errors import Faults, InputError, unknown
 from phenobench.profiles.conditions import Named
 from phenobench.profiles.feature_columns import listed
 from phenobench.profiles.joining import Columns
-from phenobench.profiles.labels import SEVERAL, cleaned, joined
+from phenobench.profiles.labels import SEVERAL, cleaned, joined, plain
 from phenobench.profiles.roles import METADATA_PREFIX, OWN, ROLE_PREFIX, ROLES
 from phenobench.profiles.well_names import of_row_and_column
 
@@ -47,12 +47,12 @@ class RoleColumns:
 
     Attributes:
         of: role -> the columns of the file that play it, more than one where they are joined.
-        labels: role -> labels (n,).
+        labels: role -> labels (n,), as codes.
         notes: what a reader of scores should know of them.
     """
 
     of: Mapping[str, tuple[str, ...]]
-    labels: Mapping[str, np.ndarray]
+    labels: Mapping[str, pd.Categorical]
     notes: tuple[str, ...]
 
     def name(self, role: str) -> str:
@@ -82,13 +82,14 @@ def find_roles(columns: Columns, rules: RoleRules, where: object) -> RoleColumns
             with faults.caught():
                 found |= _default(columns, role, rules, where)
     faults.raise_any()
-    labels, notes = {}, []
+    labels: dict[str, pd.Categorical] = {}
+    notes: list[str] = []
     for role, names in found.items():
         spellings = rules.spellings if role == "perturbation" else ()
-        parts = [columns.labels(name, spellings) for name in names]
-        labels[role] = _joined(role, parts)
+        parts = [columns.coded(name, spellings) for name in names]
+        labels[role] = parts[0] if len(parts) == 1 else pd.Categorical(_joined(role, list(map(plain, parts))))
         if role in rules.separators:
-            labels[role] = _separated(labels[role], rules.separators[role])
+            labels[role] = pd.Categorical(_separated(plain(labels[role]), rules.separators[role]))
         notes += [
             f"the file keeps '{name}' as numbers with fewer digits than some of its values need, so different labels "
             "may have become one before they came here; store it as text"
@@ -102,17 +103,30 @@ def wells_table(columns: Columns, roles: RoleColumns) -> pd.DataFrame:
     """One row a well: labels of the roles under our names, and all other columns under their own.
 
     A column of the file that has the name of a role which another column plays stands aside under its name and
-    ``OWN``.
+    ``OWN``. Roles are codes, since text is slow to compare; ``without_codes`` ends that.
     """
     played = {ROLES[role]: names for role, names in roles.of.items()}
-    frame = columns.frame()
     # What phenobench wrote for a role has the role's name again.
-    frame = frame.drop(columns=[names[0] for names in roles.of.values() if names[0].startswith(ROLE_PREFIX)])
-    aside = {name: name + OWN for name in frame.columns if name in ROLES.values() and played.get(name) != (name,)}
-    frame = frame.rename(columns=aside)
-    for role, labels in roles.labels.items():
-        frame[ROLES[role]] = labels
-    return frame
+    own = {
+        name + OWN if name in ROLES.values() else name: columns.values(name)
+        for name in columns.names
+        if played.get(name) != (name,) and not (name.startswith(ROLE_PREFIX) and (name,) in played.values())
+    }
+    return pd.DataFrame(
+        {**own, **{ROLES[role]: labels for role, labels in roles.labels.items()}}, index=range(columns.n)
+    )
+
+
+def without_codes(wells: pd.DataFrame) -> pd.DataFrame:
+    """The same table with text in all roles, and None where a role has none."""
+    found = wells.copy(deep=False)
+    for name in set(ROLES.values()).intersection(found.columns):
+        column = found[name]
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            found[name] = plain(column.array)
+        elif column.isna().any():
+            found[name] = [None if pd.isna(label) else label for label in column]
+    return found
 
 
 def named_columns(columns: Columns, roles: RoleColumns, rules: RoleRules) -> Mapping[str, Named]:
@@ -132,7 +146,7 @@ class _NamedColumns(Mapping[str, Named]):
             role = next((role for role, own in ROLES.items() if own == name and role in self._roles.labels), None)
             if role is None:
                 raise self._columns.absent(name)
-            return Named(self._roles.labels[role], is_well=role == "well")
+            return Named(plain(self._roles.labels[role]), is_well=role == "well")
         is_well = self._roles.of.get("well") == (actual,)
         return Named(self._columns.labels(actual), self._columns.is_number(actual), is_well)
 
@@ -181,7 +195,7 @@ def _default(columns: Columns, role: str, rules: RoleRules, where: object) -> di
         {short, own} if rules.bare else set()
     )
     there = [name for name in columns.names if name.strip() in wanted]
-    full = [name for name in there if any(label is not None for label in columns.labels(name))]
+    full = [name for name in there if (columns.coded(name).codes >= 0).any()]
     if len(full) > 1:
         raise InputError(
             f"{where}: the columns {listed(full)} both stand for the {role}; say which one does, "
@@ -193,8 +207,6 @@ def _default(columns: Columns, role: str, rules: RoleRules, where: object) -> di
 
 
 def _joined(role: str, parts: Sequence[np.ndarray]) -> np.ndarray:
-    if len(parts) == 1:
-        return parts[0]
     if role == "well" and len(parts) == 2:
         codes, unique = pd.factorize(pd.MultiIndex.from_arrays([pd.Series(part, dtype=object) for part in parts]))
         wells = [of_row_and_column(*(None if pd.isna(one) else str(one) for one in pair)) for pair in unique]

@@ -87,7 +87,7 @@ def _whole(text: str) -> int | None:
 
 
 def normalize_wells(names: pd.Series, place: Callable[[int], str]) -> pd.Series:
-    """A column of well names in ``A01`` form; ``place`` says in errors where the i-th of them is.
+    """A column of well names in ``A01`` form, as codes; ``place`` says in errors where the i-th of them is.
 
     Raises:
         InputError: naming the first row whose well cannot be read.
@@ -105,4 +105,7 @@ def normalize_wells(names: pd.Series, place: Callable[[int], str]) -> pd.Series:
     if (codes < 0).any():
         row = int((codes < 0).argmax())
         raise InputError(f"{place(row)} has no well name; fill it in, or leave it out with --exclude {names.name}=")
-    return pd.Series(np.array([*normalized, None], dtype=object)[codes], index=names.index, name=names.name)
+    index = {well: code for code, well in enumerate(dict.fromkeys(normalized))}
+    number = np.array([index[well] for well in normalized], dtype=np.intp)[codes]
+    wells = pd.Categorical.from_codes(number, dtype=pd.CategoricalDtype([*index]))  # type: ignore[arg-type]
+    return pd.Series(wells, index=names.index, name=names.name)

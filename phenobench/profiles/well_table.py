@@ -18,7 +18,14 @@ from phenobench.profiles.formats.h5ad import arrow_table
 from phenobench.profiles.joining import Columns, Origin
 from phenobench.profiles.labels import with_column
 from phenobench.profiles.left_out import left_out
-from phenobench.profiles.role_columns import RoleColumns, RoleRules, find_roles, named_columns, wells_table
+from phenobench.profiles.role_columns import (
+    RoleColumns,
+    RoleRules,
+    find_roles,
+    named_columns,
+    wells_table,
+    without_codes,
+)
 from phenobench.profiles.roles import ROLES
 from phenobench.profiles.settings import Reading
 from phenobench.profiles.several_targets import distinct_labels, other_separators
@@ -126,8 +133,10 @@ def assigned_wells(
         notes += said
     faults.raise_any()
     keep = why == ""
-    lost = left_out(wells[~keep], why[~keep])
-    if not keep.all():
+    if keep.all():
+        lost = left_out(wells.iloc[:0], why[:0])
+    else:
+        lost = left_out(without_codes(wells[~keep]), why[~keep])
         wells, typed, by_condition = wells[keep], typed[keep], by_condition[keep]
     index = wells.index.to_numpy()
 
@@ -151,7 +160,7 @@ def assigned_wells(
             {roles.name(role): distinct_labels(wells, role) for role in _IDENTITIES if ROLES[role] in wells}
         )
         notes += other_separators(wells, roles.name("target"), reading.separators)
-    return WellTable(wells, why, counts, lost, roles, tuple(notes), faults.sentences, place)
+    return WellTable(without_codes(wells), why, counts, lost, roles, tuple(notes), faults.sentences, place)
 
 
 def _excluded(
@@ -222,5 +231,5 @@ def _require_one_row_a_well(wells: pd.DataFrame, place: Callable[[int], str]) ->
 
 
 def _first_like(keys: pd.DataFrame, row: int) -> int:
-    codes = keys.groupby(list(keys.columns), dropna=False, sort=False).ngroup().to_numpy()
+    codes = keys.groupby(list(keys.columns), dropna=False, sort=False, observed=True).ngroup().to_numpy()
     return int((codes == codes[row]).argmax())

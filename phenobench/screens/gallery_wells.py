@@ -28,7 +28,7 @@ def wells_of(card: GalleryCard, read_key: ReadKey, read_table: ReadTable) -> pd.
         InputError: a table cannot be had or read, lacks a column, or says two things of one well.
     """
     wells = _listed(card, card.wells, read_table) if card.wells else _laid_out(card, read_key)
-    wells[WELL] = normalize_wells(wells[WELL], lambda row: f"wells of {card.id}: row {row + 1}")
+    wells[WELL] = normalize_wells(wells[WELL], lambda row: f"wells of {card.id}: row {row + 1}").astype(object)
     for table in card.tables:
         wells = _joined(wells, table, read_table(table))
     return wells

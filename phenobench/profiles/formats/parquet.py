@@ -57,7 +57,7 @@ def read_parquet(path: Path, rules: ColumnRules) -> Table:
                 # Asked for "f", pyarrow reads "f.1" too, as if it were nested in it.
                 part = file.read(columns=some).select(some)
                 copies.append(copying.submit(_fill, matrix, start, part))
-            table = file.read(columns=metadata).select(metadata)
+            table = _read_metadata(path, schema, metadata)
             for copy in copies:
                 copy.result()
     return Table(
@@ -113,6 +113,16 @@ def _of_lists(file: pq.ParquetFile, name: str, metadata: list[str], record: Reco
         exact=matrix.exact,
         coarse=tuple(matrix.coarse),
     )
+
+
+def _read_metadata(path: Path, schema: pa.Schema, names: list[str]) -> pa.Table:
+    """The metadata columns; text as the file has it mostly, which is codes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    texts = [name for name in names if pa.types.is_string(schema.field(name).type) and "." not in name]
+    with pq.ParquetFile(path, memory_map=True, read_dictionary=texts) as file:
+        return file.read(columns=names).select(names)
 
 
 def _plain(table: pa.Table) -> pa.Table:
