@@ -5,7 +5,8 @@
 Memory is the highest resident size during the first call, less what the process held when its
 imports and inputs were there (Linux with glibc; both are in the JSON). A call that takes less than half a minute
 is then repeated, and the first time, which includes touching memory, is left out: a virtual machine may get
-that from its host only then. Before each call is a rest, since threads of BLAS wait busily for a while after a product.
+that from its host only then. Where a row is of what a process does once, as reading a file, the first time counts.
+Before each call is a rest, since threads of BLAS wait busily for a while after a product.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def measured(row: str, side: str) -> dict[str, Any]:
     held = kilobytes("VmRSS")
     times, of_limit = [seconds(call)], None
     memory = kilobytes("VmHWM") - held
-    again = [call] if times[0] < _LONG else []
+    again = [call] if times[0] < _LONG and not find(row).once else []
     if limit is not None:
         limit()
         *own, of_limit = repeated([*again, limit])

@@ -53,6 +53,7 @@ class Row:
         leaner: to which part of the peer's memory (a 25th is 25).
         multiple: how many times the limit it may take.
         most_gib: memory in GiB that it must stay below.
+        once: whether the first call is what counts, as of a file that a process reads once.
         files: whether ``prepare`` writes files, which a process that measures nothing does first.
         unavailable: why it cannot be measured; empty where it can.
     """
@@ -68,6 +69,7 @@ class Row:
     multiple: float | None = None
     most_gib: float | None = None
     files: bool = False
+    once: bool = False
     unavailable: str = ""
 
 

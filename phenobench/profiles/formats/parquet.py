@@ -31,7 +31,7 @@ def read_parquet(path: Path, rules: ColumnRules) -> Table:
     """
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(path, memory_map=True) as file:
+    with pq.ParquetFile(path) as file:
         schema = file.schema_arrow
         record = _record(schema.metadata, path)
         require_unique(schema.names, path)
@@ -121,7 +121,7 @@ def _read_metadata(path: Path, schema: pa.Schema, names: list[str]) -> pa.Table:
     import pyarrow.parquet as pq
 
     texts = [name for name in names if pa.types.is_string(schema.field(name).type) and "." not in name]
-    with pq.ParquetFile(path, memory_map=True, read_dictionary=texts) as file:
+    with pq.ParquetFile(path, read_dictionary=texts) as file:
         return file.read(columns=names).select(names)
 
 
