@@ -26,7 +26,7 @@ from phenobench.profiles.role_columns import (
     wells_table,
     without_codes,
 )
-from phenobench.profiles.roles import ROLES
+from phenobench.profiles.roles import PERT_TYPES, ROLES
 from phenobench.profiles.settings import Reading
 from phenobench.profiles.several_targets import distinct_labels, other_separators
 from phenobench.profiles.well_names import has_site, normalize_wells
@@ -41,6 +41,7 @@ class WellTable:
 
     Attributes:
         wells: rows that are not excluded; their index is the row of the joined files.
+        typed: which of them the file or a condition gave a type, boolean.
         why: why each row of the files is left out, str (n,), "" where it is not.
         counts: how many are left out for each reason.
         left_out: which.
@@ -51,6 +52,7 @@ class WellTable:
     """
 
     wells: pd.DataFrame
+    typed: np.ndarray
     why: np.ndarray
     counts: Mapping[str, int]
     left_out: pd.DataFrame
@@ -60,8 +62,10 @@ class WellTable:
     place: Callable[[int], str]
 
 
-def read_wells(table: pd.DataFrame, path: Path, reading: Reading) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """The wells of a table with several rows a well: one row a well, the well of each row, and why it has none.
+def read_wells(
+    table: pd.DataFrame, path: Path, reading: Reading
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray, tuple[str, ...]]:
+    """The wells of a table with several rows a well: one row a well, the well of each row, why it has none, and notes.
 
     The well of a row is its place among the wells, -1 where it was excluded, with the reason; "" for the others.
 
@@ -76,11 +80,11 @@ def read_wells(table: pd.DataFrame, path: Path, reading: Reading) -> tuple[pd.Da
     wells = assigned.wells
     keys = [ROLES[role] for role in ("source", "plate", "well") if ROLES[role] in wells]
     code = wells.groupby(keys, sort=True, dropna=False).ngroup().to_numpy()
-    first = wells.iloc[np.unique(code, return_index=True)[1]]
+    firsts = np.unique(code, return_index=True)[1]
+    first = wells.iloc[firsts]
     for name in wells.columns:
-        differing = (
-            wells[name].astype(object).fillna("").to_numpy() != first[name].astype(object).fillna("").to_numpy()[code]
-        )
+        codes = pd.factorize(wells[name])[0]
+        differing = codes != codes[firsts][code]
         if differing.any():
             raise InputError(
                 f"{assigned.place(int(differing.argmax()))} differs from an earlier row of its well in {name}; give "
@@ -88,7 +92,11 @@ def read_wells(table: pd.DataFrame, path: Path, reading: Reading) -> tuple[pd.Da
             )
     rows = np.full(len(table), -1)
     rows[assigned.why == ""] = code
-    return first.reset_index(drop=True), rows, assigned.why
+    kinds = with_column(first, ROLES["pert_type"], pd.Categorical(first[ROLES["pert_type"]], categories=PERT_TYPES))
+    first, notes = _made_consistent(
+        kinds, assigned.typed[firsts], assigned.roles, reading, lambda row: assigned.place(int(firsts[row]))
+    )
+    return without_codes(first).reset_index(drop=True), rows, assigned.why, (*assigned.notes, *notes)
 
 
 def assigned_wells(
@@ -148,19 +156,29 @@ def assigned_wells(
         with faults.caught():
             wells, said = _well_names(wells, place, reading)
             notes += said
-        with faults.caught():
-            if reading.wells and not several_rows:
-                _require_one_row_a_well(wells, place)
-            # What follows is of no use where plates are not told apart.
-            wells, told = one_type_a_control(wells, typed, roles.name("perturbation"))
-            notes += told
-            wells, told = one_of_each(wells, place, roles.name)
-            notes += told
-        notes += alike.notes_on(
-            {roles.name(role): distinct_labels(wells, role) for role in _IDENTITIES if ROLES[role] in wells}
-        )
-        notes += other_separators(wells, roles.name("target"), reading.separators)
-    return WellTable(without_codes(wells), why, counts, lost, roles, tuple(notes), faults.sentences, place)
+        if not several_rows:
+            with faults.caught():
+                if reading.wells:
+                    _require_one_row_a_well(wells, place)
+                # Of no use where plates are not told apart.
+                wells, said = _made_consistent(wells, typed, roles, reading, place)
+                notes += said
+    return WellTable(without_codes(wells), typed, why, counts, lost, roles, tuple(notes), faults.sentences, place)
+
+
+def _made_consistent(
+    wells: pd.DataFrame, typed: np.ndarray, roles: RoleColumns, reading: Reading, place: Callable[[int], str]
+) -> tuple[pd.DataFrame, list[str]]:
+    """One row a well, with what is missing in part filled, and notes on labels; ``typed`` says which have a type.
+
+    Raises:
+        InputError: what has to be one thing is two.
+    """
+    wells, of_types = one_type_a_control(wells, typed, roles.name("perturbation"))
+    wells, of_groups = one_of_each(wells, place, roles.name)
+    labels = {roles.name(role): distinct_labels(wells, role) for role in _IDENTITIES if ROLES[role] in wells}
+    several = other_separators(wells, roles.name("target"), reading.separators)
+    return wells, [*of_types, *of_groups, *alike.notes_on(labels), *several]
 
 
 def _excluded(

@@ -57,7 +57,7 @@ def load_gallery(path: Path, root: Path | None = None, reading: Reading | None =
     """
     card = load(path, GalleryCard)
     gallery = _Gallery(card, root or cache_dir() / "screens" / card.id)
-    wells, lost, places = gallery.wells(reading.exclude if reading else ())
+    wells, lost, places, said = gallery.wells(reading.exclude if reading else ())
     plates = {plate: gallery.plate(places[plate]) for plate in dict.fromkeys(_plates(wells))}
     wells, without = _with_images(wells, pd.concat([wells, lost]), plates)
     lost = joined([lost, without])
@@ -72,7 +72,7 @@ def load_gallery(path: Path, root: Path | None = None, reading: Reading | None =
         images_sha256=_content(card, wells, plates),
         dropped=counted(lost),
         left_out=lost,
-        notes=(*_notes(card, plates), *filter(None, [card.note])),
+        notes=(*said, *_notes(card, plates), *filter(None, [card.note])),
     )
 
 
@@ -87,7 +87,7 @@ def fetch_gallery(path: Path) -> list[Path]:
     """
     card = load(path, GalleryCard)
     gallery = _Gallery(card, cache_dir() / "screens" / card.id)
-    wells, _, places = gallery.wells(())
+    wells, _, places, _ = gallery.wells(())
     paths = []
     for plate, of_plate in groupby(zip(_plates(wells), wells[WELL], strict=True), key=lambda well: well[0]):
         images = gallery.plate(places[plate])
@@ -105,8 +105,10 @@ class _Gallery:
         self.mirror = Mirror(self.bucket, folder)
         self.function = holding()
 
-    def wells(self, exclude: tuple[str, ...]) -> tuple[pd.DataFrame, pd.DataFrame, dict[_Plate, Place]]:
-        """Wells that can be scored, sorted; those left out, with the reason; and where plates are."""
+    def wells(
+        self, exclude: tuple[str, ...]
+    ) -> tuple[pd.DataFrame, pd.DataFrame, dict[_Plate, Place], tuple[str, ...]]:
+        """Wells that can be scored, sorted; those left out, with the reason; where plates are; and notes on labels."""
         card = self.card
         table = wells_of(card, self._table_at, self._table)
         where = Path(f"wells of {card.id}")
@@ -118,12 +120,12 @@ class _Gallery:
             for condition in of_kind
             if kind == "negcon" or _occurs(condition, table)
         )
-        wells, row, why = read_wells(table, where, Reading(columns=card.roles, label=labels, exclude=conditions))
+        wells, row, why, notes = read_wells(table, where, Reading(columns=card.roles, label=labels, exclude=conditions))
         wells, marked = labelled(wells)
         lost = joined([left_out(table[row < 0], why[row < 0]), marked])
         # The folder of a plate's batch, whatever column has the role of the batch.
         places = dict(zip(_plates(table), map(Place, table[SOURCE], table[BATCH], table[PLATE]), strict=True))
-        return wells, lost, places
+        return wells, lost, places, notes
 
     def plate(self, place: Place) -> PlateImages:
         """What images a plate has: from its index, which is made at its first use."""

@@ -52,7 +52,7 @@ def load_folder(folder: Path, reading: Reading | None = None) -> Screen:
     """
     path = folder / TABLE
     table = _read(path)
-    table, wells, lost = _wells(table, path, reading or Reading())
+    table, wells, lost, said = _wells(table, path, reading or Reading())
     for column in ("path", _ILLUMINATION):
         absent = [name for name in table.get(column, ()) if not (folder / name).is_file()]
         if absent:
@@ -84,7 +84,7 @@ def load_folder(folder: Path, reading: Reading | None = None) -> Screen:
         images_sha256=_content(folder, channels, sites),
         dropped=counted(lost),
         left_out=lost,
-        notes=("illumination functions were divided out",) if lit else (),
+        notes=(*said, *(["illumination functions were divided out"] if lit else [])),
     )
 
 
@@ -128,10 +128,12 @@ def _read(path: Path) -> pd.DataFrame:
     return table
 
 
-def _wells(table: pd.DataFrame, path: Path, reading: Reading) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """The rows of images with the ``row`` of their well, the wells, and those left out, with the reason."""
+def _wells(
+    table: pd.DataFrame, path: Path, reading: Reading
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, tuple[str, ...]]:
+    """The rows of images with the ``row`` of their well, the wells, those left out, with the reason, and notes."""
     metadata = table.drop(columns=[*_IMAGE_COLUMNS, _ILLUMINATION], errors="ignore")
-    wells, row, why = read_wells(metadata, path, reading)
+    wells, row, why, notes = read_wells(metadata, path, reading)
     excluded = left_out(table[row < 0], why[row < 0]).drop_duplicates()
     said = (metadata.drop(columns=_PLACE, errors="ignore") != "").any(axis=1)
     # A screen that says nothing of any well can be embedded all the same.
@@ -147,7 +149,7 @@ def _wells(table: pd.DataFrame, path: Path, reading: Reading) -> tuple[pd.DataFr
     number = pd.Series(range(len(wells)), index=wells.index)
     table = table.assign(row=pd.Series(row, index=table.index).map(number))
     table = table[(table["path"] != "") & table["row"].notna()]
-    return table.astype({"row": int}), wells.reset_index(drop=True), lost
+    return table.astype({"row": int}), wells.reset_index(drop=True), lost, notes
 
 
 def _sites(table: pd.DataFrame, wells: pd.DataFrame, channels: tuple[str, ...], path: Path) -> _Sites:

@@ -130,6 +130,7 @@ class _Wells:
         ids: the well of each row of the table.
         keys: the same as keys of images name it.
         left_out: the others, with the reason.
+        notes: what a reader of scores should know of their labels.
     """
 
     wells: pd.DataFrame
@@ -137,6 +138,7 @@ class _Wells:
     ids: pd.Series
     keys: list[str]
     left_out: pd.DataFrame
+    notes: tuple[str, ...]
 
 
 def load_rxrx3_core(path: Path, root: Path | None, cards: Path | None, reading: Reading | None = None) -> Screen:
@@ -248,7 +250,7 @@ def _with_images(card: ImagesCard, root: Path | None, reading: Reading | None) -
         images_sha256=text_sha256(*card.channels, *map(_content_sha256, source.paths[1:])),
         dropped=counted(lost),
         left_out=lost,
-        notes=(card.note,) if card.note else (),
+        notes=(*found.notes, *filter(None, [card.note])),
     )
 
 
@@ -279,7 +281,7 @@ def _with_embeddings(card: EmbeddingsCard, base: ImagesCard, root: Path | None, 
     wells = found.wells[embedded]
     profiles = Profiles(wells, features, table.feature_names, dropped=counted(lost), left_out=lost)
     screen = screen_of(profiles, card.id, revision=source.revision, licence=card.licence, model=card.model)
-    notes = (*screen.notes, *filter(None, [base.note, card.note]))
+    notes = (*screen.notes, *found.notes, *filter(None, [base.note, card.note]))
     return replace(screen, texts=_texts(base, screen.wells), notes=notes)
 
 
@@ -302,13 +304,13 @@ def _read_wells(card: ImagesCard, path: Path, reading: Reading | None) -> _Wells
     metadata = table[list(card.columns)].rename(columns=dict(card.columns))
     for name, rule in card.derive.items():
         metadata[name] = metadata[rule.column].str.extract(rule.pattern, expand=False)
-    wells, place, why = read_wells(
+    wells, place, why, notes = read_wells(
         metadata, path, Reading(columns=roles, negcon=card.negcon, exclude=exclude, exclude_files=asked.exclude_files)
     )
     rows = np.zeros(len(wells), dtype=np.int64)
     rows[place[place >= 0]] = np.flatnonzero(place >= 0)
     lost = left_out(metadata[place < 0], why[place < 0])
-    return _Wells(wells, rows, table[card.well_id].astype(str), keys.tolist(), lost)
+    return _Wells(wells, rows, table[card.well_id].astype(str), keys.tolist(), lost, notes)
 
 
 def _texts(card: ImagesCard, wells: pd.DataFrame) -> Texts | None:

@@ -326,3 +326,19 @@ def test_the_preview_shows_the_next_field_of_a_well_whose_first_is_damaged(
     assert (tmp_path / "damaged.png").read_bytes() == (tmp_path / "whole.png").read_bytes()
     (record,) = caplog.records
     assert "P1_a1_1_ER.png cannot be decoded" in record.message
+
+
+def test_labels_of_a_folder_are_checked_as_those_of_profiles_are(tmp_path: Path) -> None:
+    """Wells are counted, not their images; what contradicts itself is refused."""
+    folder = make_folder(tmp_path / "mine")
+    table = pd.read_csv(folder / "screen.csv", dtype=str)
+    name = "Metadata_Perturbation"
+    table[name] = table[name].where((table["Metadata_Plate"] != "P1") | (table[name] != "one"), "One")
+    table.to_csv(folder / "screen.csv", index=False)
+    notes = load_screen(str(folder)).notes
+    assert any("'One' and 'one' look alike" in note for note in notes), notes
+    table["Metadata_Symbol"] = table["Metadata_Well"]
+    table[name] = "two"
+    table.to_csv(folder / "screen.csv", index=False)
+    with pytest.raises(InputError, match=r"row \d+: perturbation two has the gene '\w+' in Metadata_Symbol, and"):
+        load_screen(str(folder))
