@@ -69,7 +69,7 @@ def test_features_that_all_files_have_are_kept_and_the_others_counted(tmp_path: 
     two.to_parquet(tmp_path / "2.parquet")
     profiles = read_profiles([str(tmp_path)], Reading())
     assert profiles.feature_names == ("f0", "f2")
-    assert profiles.notes[0] == "3 of 5 features are not in all files and were left out"
+    assert profiles.notes[0] == "3 of 5 features are not in all files and were left out ('f1', 'g1', 'only')"
     expected = np.concatenate([one[["f0", "f2"]].to_numpy(), two[["f0", "f2"]].to_numpy()])
     np.testing.assert_array_equal(profiles.features, expected)
     # What the second file lacks is missing there, and its DMSO is the first one's.

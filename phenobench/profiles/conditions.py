@@ -13,7 +13,7 @@ import pandas as pd
 from phenobench.errors import InputError
 from phenobench.profiles.formats import read_label_table
 from phenobench.profiles.labels import cleaned, number_of
-from phenobench.profiles.well_names import well_or_none
+from phenobench.profiles.well_names import has_site, well_or_none
 
 _OPERATORS: Mapping[str, Callable[[np.ndarray, float], np.ndarray]] = {
     "<=": np.less_equal,
@@ -95,7 +95,7 @@ def names_in(conditions: Iterable[str], known: Iterable[str]) -> frozenset[str]:
 def matching(
     condition: str, known: Iterable[str], named: Callable[[str], Named], where: object
 ) -> tuple[np.ndarray, str | None]:
-    """The rows that a condition names, boolean (n,), and the value of its first term; None names the empty ones.
+    """The rows that a condition names, boolean (n,), and the value of its first term; None if that is none, or not "=".
 
     Raises:
         InputError: a column is not there, a value to be compared by size is no number, or no row matches.
@@ -105,7 +105,7 @@ def matching(
     found: np.ndarray = np.logical_and.reduce(masks)
     if not found.any():
         raise InputError(_nothing(terms, masks, named, where))
-    return found, cleaned(terms[0].value)
+    return found, cleaned(terms[0].value) if terms[0].operator == "=" else None
 
 
 def _holds(term: Term, column: Named, where: object) -> np.ndarray:
@@ -126,12 +126,13 @@ def _equal(column: Named, value: str | None) -> np.ndarray:
     if value is None:
         return codes < 0
     same = [label for label in unique if label == value]
+    if column.is_well and (well := well_or_none(value)) is not None and not (same and has_site(value)):
+        # A well is one in all spellings; of its sites one may be meant.
+        same = [label for label in unique if label == value or well_or_none(label) == well]
     if not same and (number := number_of(value)) is not None:
         spelled = [label for label in unique if number_of(label) == number]
         # Of text that spells one number in several ways, none is meant more than another.
         same = spelled if column.is_number or len(spelled) == 1 else []
-    if not same and column.is_well and (well := well_or_none(value)) is not None:
-        same = [label for label in unique if well_or_none(label) == well]
     return np.isin(codes, np.flatnonzero(np.isin(unique, same)))
 
 
@@ -189,7 +190,7 @@ def rows_of_file(
             continue
         rows: np.ndarray | None = None
         for name, value in said:
-            of_value = places[name].get(value)
+            of_value = None if columns[name].is_well else places[name].get(value)
             at = np.flatnonzero(_equal(columns[name], value)) if of_value is None else np.asarray(of_value)
             rows = at if rows is None else np.intersect1d(rows, at, assume_unique=True)
         found[rows] = True

@@ -129,7 +129,7 @@ class ColumnRules:
 
 
 def split_columns(
-    names: Sequence[str], rules: ColumnRules, recorded: Iterable[str] = ()
+    names: Sequence[str], rules: ColumnRules, recorded: Iterable[str] = (), kept: Iterable[str] = ()
 ) -> tuple[list[str], list[str]]:
     """The columns of a file that are metadata (or known to be no features), and those that may be features.
 
@@ -137,13 +137,15 @@ def split_columns(
         names: all columns, each once.
         rules: how they are told apart.
         recorded: metadata columns by the record that phenobench wrote.
+        kept: features by the same.
     """
     told = {*rules.metadata, *recorded}
+    keep = {name.strip() for name in (*rules.keep, *kept)}
     metadata, features = [], []
     for name in names:
         if name in told or name.strip() in told or name.strip().startswith(rules.prefixes):
             metadata.append(name)
-        elif name in rules.keep:
+        elif name.strip() in keep:
             features.append(name)
         elif _UNNAMED_INDEX.fullmatch(name):
             continue

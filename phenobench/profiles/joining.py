@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from phenobench.errors import InputError
+from phenobench.profiles.feature_columns import listed
 from phenobench.profiles.formats import Record, Table
 from phenobench.profiles.labels import coded, loses_digits, plain
 
@@ -120,23 +121,35 @@ class Columns:
     def values(self, name: str) -> pd.Series:
         """The column as it is written again: numbers where it is nothing but numbers, else labels."""
         parts = self.part(name)
-        kinds = {part.type for part in parts if not pa.types.is_null(part.type)}
-        numeric = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
-        if kinds and all(any(test(kind) for test in numeric) for kind in kinds):
-            arrays = [_numbers(part) for part in parts if len(part)]
-            return pd.concat(arrays, ignore_index=True) if arrays else pd.Series(dtype=float)
-        labels = self.coded(name)
-        numbers = _as_numbers(labels) if kinds and all(map(_is_text, kinds)) else None
-        return pd.Series(plain(labels), dtype=object) if numbers is None else numbers
+        kinds = [part.type for part in parts if not pa.types.is_null(part.type)]
+        if kinds and all(map(_is_numeric, kinds)):
+            numbers = _numbers(parts, kinds)
+        else:
+            numbers = _as_numbers(self.coded(name)) if kinds and all(map(_is_text, kinds)) else None
+        return pd.Series(plain(self.coded(name)), dtype=object) if numbers is None else numbers
 
 
-def _numbers(part: pa.ChunkedArray) -> pd.Series:
-    """Numbers as pandas has them; whole ones stay whole beside missing ones."""
-    if pa.types.is_null(part.type):
-        return pd.Series(np.full(len(part), np.nan))
-    if part.null_count and pa.types.is_integer(part.type):
-        return part.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}.get)
-    return part.to_pandas()
+def _is_numeric(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
+
+
+def _numbers(parts: Sequence[pa.ChunkedArray], kinds: Sequence[pa.DataType]) -> pd.Series | None:
+    """Numbers of several files as one column, whole ones whole beside missing ones; None where digits would be lost."""
+    if all(map(pa.types.is_boolean, kinds)):
+        common = pa.bool_()
+    elif all(map(pa.types.is_integer, kinds)):
+        common = pa.int64() if pa.uint64() not in kinds else pa.uint64()
+    else:
+        common = pa.float64()
+    try:
+        chunks = [chunk.cast(common) for part in parts for chunk in part.chunks]
+    except pa.ArrowInvalid:
+        return None
+    whole = pa.chunked_array(chunks, common)
+    if not whole.null_count or pa.types.is_floating(common):
+        return whole.to_pandas()
+    nullable = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype(), pa.bool_(): pd.BooleanDtype()}
+    return whole.to_pandas(types_mapper=nullable.get)
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -150,9 +163,10 @@ def _as_numbers(labels: pd.Categorical) -> pd.Series | None:
     plainly = len(unique) > 0 and all(_PLAIN_NUMBER.fullmatch(text) for text in unique)
     if not plainly or len(set(map(float, unique))) < len(unique):
         return None
-    if any("." in text for text in unique) or (codes < 0).any():
+    if any("." in text for text in unique):
         return pd.Series(np.array([*map(float, unique), np.nan])[codes])
-    return pd.Series(np.array([*map(int, unique)], dtype=np.int64)[codes])
+    whole = np.array([*map(int, unique)], dtype=np.int64)[codes]
+    return pd.Series(pd.array(whole, dtype="Int64")).where(codes >= 0) if (codes < 0).any() else pd.Series(whole)
 
 
 def joined_features(tables: Sequence[Table], where: object) -> tuple[np.ndarray, tuple[str, ...], tuple[str, ...]]:
@@ -169,8 +183,12 @@ def joined_features(tables: Sequence[Table], where: object) -> tuple[np.ndarray,
         raise InputError(f"{where}: the files have no feature in common; give files of one feature set")
     every = set().union(*(table.feature_names for table in tables))
     features = np.concatenate([table.features[:, _positions(table.feature_names, names)] for table in tables])
-    lost = len(every) - len(names)
-    notes = (f"{lost} of {len(every)} features are not in all files and were left out",) if lost else ()
+    lost = sorted(every.difference(names))
+    notes = (
+        (f"{len(lost)} of {len(every)} features are not in all files and were left out ({listed(lost)})",)
+        if lost
+        else ()
+    )
     return features, names, notes
 
 
@@ -188,8 +206,12 @@ def _in_double(table: Table, name: str) -> np.ndarray:
     return table.features[:, table.feature_names.index(name)].astype(np.float64)
 
 
-def joined_records(records: Sequence[Record]) -> Record:
-    """One record for several files; what they do not share is not known of them together."""
+def joined_records(records: Sequence[Record], named: Container[str] = ()) -> Record:
+    """One record for several files; what they do not share is not known of them together.
+
+    Raises:
+        InputError: files say two columns for one role, and it is not ``named`` anew.
+    """
     if len(records) == 1:
         return records[0]
     first = records[0]
@@ -200,9 +222,26 @@ def joined_records(records: Sequence[Record]) -> Record:
         steps=first.steps if all(record.steps == first.steps for record in records) else (),
         dropped=dropped,
         notes=tuple(dict.fromkeys(note for record in records for note in record.notes)),
-        roles=first.roles if all(record.roles == first.roles for record in records) else {},
+        roles=_joined_roles(records, named),
         metadata=tuple(dict.fromkeys(name for record in records for name in record.metadata)),
+        features=tuple(dict.fromkeys(name for record in records for name in record.features)),
     )
+
+
+def _joined_roles(records: Sequence[Record], named: Container[str]) -> dict[str, str]:
+    """Role -> column, as far as files say so.
+
+    Raises:
+        InputError: two files say two columns for one role.
+    """
+    found: dict[str, str] = {}
+    for role, name in (pair for record in records for pair in record.roles.items()):
+        if found.setdefault(role, name) != name and role not in named:
+            raise InputError(
+                f"the files say that '{found[role]}' and that '{name}' stands for the {role}; say which one does, "
+                f"--column {role}={name}"
+            )
+    return found
 
 
 def _positions(have: tuple[str, ...], want: tuple[str, ...]) -> list[int]:

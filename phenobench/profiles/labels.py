@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 # What files write where they mean "nothing".
-_EMPTY = frozenset(["", "nan", "NaN", "NA", "N/A", "None", "null", "NULL", "<NA>"])
+MISSING = ("", "nan", "NaN", "NA", "N/A", "n/a", "#N/A", "None", "null", "NULL", "<NA>")
+_EMPTY = frozenset(MISSING)
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
 # Whole numbers up to here are all different in a float of so many bits.
 _EXACT_UP_TO = {16: 2**11, 32: 2**24, 64: 2**53}
@@ -43,20 +44,21 @@ def number_of(text: str) -> Decimal | None:
 
 @dataclass(frozen=True)
 class _Part:
-    """A column of one file: the code of each row (n,), and what codes stand for; -1 is missing.
+    """A column of one file: the code of each row (n,), and what codes stand for.
 
     Attributes:
-        codes: int (n,).
-        values: text, or a number that is yet to be spelled, or None where it is missing.
-        has_integers: the file keeps whole numbers as such.
+        codes: int (n,); -1 is missing.
+        values: what is not text is yet to be spelled; None is missing.
+        kind: "integer", "decimal" or "float" where the file keeps numbers.
     """
 
     codes: np.ndarray
-    values: list[str | Number | None]
-    has_integers: bool = False
+    values: Sequence[Value]
+    kind: str = "text"
 
 
-Number = int | float | Decimal
+# A value that is not text has no spelling yet.
+Value = str | Decimal | datetime | None
 
 
 def spell(parts: Sequence[pa.ChunkedArray], spellings: Iterable[str] = ()) -> np.ndarray:
@@ -77,35 +79,51 @@ def coded(parts: Sequence[pa.ChunkedArray], spellings: Iterable[str] = ()) -> pd
         spellings: texts by which numbers are spelled elsewhere.
     """
     encoded = [_encoded(part) for part in parts]
-    numbers: set[Number] = {value for part in encoded for value in part.values if _is_number(value)}
-    spelled = _spelling(numbers, encoded, spellings) if numbers else {}
+    spelled = _spelled_numbers(encoded, spellings) | _spelled_times(encoded)
     index: dict[str, int] = {}
     codes = []
     for part in encoded:
-        labels = (spelled[value] if _is_number(value) else value for value in part.values)
-        code = [-1 if label is None else index.setdefault(str(label), len(index)) for label in labels]
+        labels = (value if value is None or isinstance(value, str) else spelled[value] for value in part.values)
+        code = [-1 if label is None else index.setdefault(label, len(index)) for label in labels]
         codes.append(np.array([*code, -1])[part.codes])
     kind = pd.CategoricalDtype(pd.Index([*index], dtype=object))
     return pd.Categorical.from_codes(np.concatenate(codes), dtype=kind)  # type: ignore[arg-type]
 
 
-def _is_number(value: object) -> TypeGuard[Number]:
-    return isinstance(value, int | float | Decimal)
-
-
-def _spelling(numbers: set[Number], parts: Sequence[_Part], spellings: Iterable[str]) -> dict[Number, str]:
-    """How each number is spelled; equal numbers have one hash in Python, whatever their types."""
-    texts: dict[Number, set[str]] = {}
+def _spelled_numbers(parts: Sequence[_Part], spellings: Iterable[str]) -> dict[Value, str]:
+    """How each number is spelled: as other files do, else as an integer where a file has it as one."""
+    by_kind: dict[str, set[Decimal]] = {"integer": set(), "decimal": set(), "float": set()}
+    for part in parts:
+        by_kind.setdefault(part.kind, set()).update(value for value in part.values if isinstance(value, Decimal))
+    numbers = set().union(*by_kind.values())
+    if not numbers:
+        return {}
+    texts: dict[Decimal, set[str]] = {}
     for text in {*spellings, *(value for part in parts for value in part.values if isinstance(value, str))}:
         number = number_of(text)
         if number is not None:
             texts.setdefault(number, set()).add(text)
-    integers = {value for part in parts if part.has_integers for value in part.values if _is_number(value)}
-    found = {}
-    for one in numbers:
-        there = list(texts.get(one, ()))
-        found[one] = there[0] if len(there) == 1 else str(int(one)) if one in integers else repr(float(one))
+    integers = by_kind["integer"]
+    whole = bool(integers) and all(number == number.to_integral_value() for number in numbers)
+    found: dict[Value, str] = {}
+    for number in numbers:
+        there = [*texts.get(number, ())]
+        if len(there) == 1:
+            found[number] = there[0]
+        elif whole or number in integers:
+            found[number] = str(int(number))
+        elif number in by_kind["decimal"]:
+            found[number] = f"{number.normalize():f}"
+        else:
+            found[number] = repr(float(number))
     return found
+
+
+def _spelled_times(parts: Sequence[_Part]) -> dict[Value, str]:
+    """Moments in ISO 8601 with a blank before the time; where all of a column are midnights they are dates."""
+    moments = {value for part in parts for value in part.values if isinstance(value, datetime)}
+    dates = all(moment.time() == time() for moment in moments)
+    return {moment: moment.date().isoformat() if dates else moment.isoformat(" ") for moment in moments}
 
 
 def _encoded(part: pa.ChunkedArray) -> _Part:
@@ -130,13 +148,13 @@ def _encoded(part: pa.ChunkedArray) -> _Part:
     codes = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
     values = encoded.dictionary.to_pylist()
     if types.is_floating(kind):
-        return _Part(codes, [_float(value, kind.bit_width) for value in values])
+        return _Part(codes, [_float(value, kind.bit_width) for value in values], "float")
     if types.is_integer(kind):
-        return _Part(codes, values, has_integers=True)
+        return _Part(codes, [Decimal(value) for value in values], "integer")
     if types.is_decimal(kind):
-        return _Part(codes, values, has_integers=kind.scale <= 0)
+        return _Part(codes, values, "integer" if kind.scale <= 0 else "decimal")
     if types.is_temporal(kind):
-        return _Part(codes, _times(values))
+        return _Part(codes, [value if isinstance(value, datetime) else _iso(value) for value in values])
     return _Part(codes, [cleaned(str(value)) for value in values])
 
 
@@ -148,19 +166,12 @@ def _of_codes(part: pa.ChunkedArray) -> _Part:
     return _Part(codes, [*(None if value is None else cleaned(value) for value in values), None])
 
 
-def _float(value: float, width: int) -> float | None:
-    if np.isnan(value):
-        return None
-    # By its shortest text a number is the same whatever its width; adding 0 makes one of the two zeros.
-    return float(value if width == 64 else str(_FLOATS[width](value))) + 0.0
-
-
-def _times(values: list[Any]) -> list[str | Number | None]:
-    """Dates and times in ISO 8601 with a blank between them; a column of midnights is one of dates."""
-    moments = [value for value in values if isinstance(value, datetime)]
-    if moments and all(moment.time() == time() for moment in moments):
-        values = [value.date() for value in values]
-    return [value.isoformat(" ") if isinstance(value, datetime) else _iso(value) for value in values]
+def _float(value: float, width: int) -> Value:
+    """A float by its shortest text, so that it is the same number whatever its width."""
+    if not np.isfinite(value):
+        return None if np.isnan(value) else repr(float(value))
+    # Adding 0 makes one of the two zeros.
+    return Decimal(repr(float(value if width == 64 else str(_FLOATS[width](value))) + 0.0))
 
 
 def _iso(value: object) -> str:
@@ -183,7 +194,7 @@ def of_cell(cell: object) -> str | None:
         return SEVERAL.join(label for label in labels if label is not None) or None
     if isinstance(cell, float | np.floating):
         value = _float(float(cell), 8 * cell.itemsize if isinstance(cell, np.floating) else 64)
-        return None if value is None else repr(value)
+        return repr(float(value)) if isinstance(value, Decimal) else None
     return None if cell is None else cleaned(str(cell))
 
 

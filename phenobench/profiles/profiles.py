@@ -14,6 +14,7 @@ import pandas as pd
 
 from phenobench.errors import InputError
 from phenobench.files import atomic
+from phenobench.profiles.feature_columns import is_no_feature
 from phenobench.profiles.finite import require_finite
 from phenobench.profiles.precision import loses
 from phenobench.profiles.roles import METADATA_PREFIX, OWN, PROVENANCE_KEY, ROLE_PREFIX, ROLES, Role
@@ -224,6 +225,9 @@ class Profiles:
         foreign = [name for name in metadata.columns if not str(name).startswith(METADATA_PREFIX)]
         if foreign:
             record["metadata"] = foreign
+        kept = [name for name in self.feature_names if is_no_feature(name)]
+        if kept:
+            record["features"] = kept
         table = table.replace_schema_metadata({PROVENANCE_KEY: json.dumps(record, sort_keys=True).encode()})
         with atomic(Path(path)) as temporary:
             pq.write_table(table, temporary, compression="zstd")

@@ -17,6 +17,7 @@ from phenobench.profiles.feature_notes import notes_on_columns, notes_on_precisi
 from phenobench.profiles.files import find_files, names_of, partition_keys
 from phenobench.profiles.formats import Table, column_names, read_label_table, read_table, separated
 from phenobench.profiles.joining import Columns, Origin, joined_exact, joined_features, joined_records
+from phenobench.profiles.labels import plain
 from phenobench.profiles.left_out import joined, left_out
 from phenobench.profiles.missing import NOT_FINITE, keep_finite
 from phenobench.profiles.precision import in_double
@@ -51,12 +52,12 @@ def read_profiles(paths: Sequence[str], reading: Reading) -> Profiles:
 def _profiles(tables: list[Table], files: list[Path], reading: Reading) -> Profiles:
     origin = Origin(files, np.cumsum([len(table.features) for table in tables]))
     features, names, notes = joined_features(tables, origin)
-    idle = [name for name in reading.keep_features if name not in names]
+    idle = [name for name in reading.keep_features if name.strip() not in names]
     if idle:
         raise InputError(
             f"{origin}: --keep-feature {idle[0]} names no column of numbers that may be a feature; check it"
         )
-    record = joined_records([table.record for table in tables])
+    record = joined_records([table.record for table in tables], reading.columns)
     columns = _derived(Columns([table.metadata for table in tables], origin), reading.derive, origin)
     if reading.plate_from_file:
         reading = _with_plate(reading, columns)
@@ -141,12 +142,15 @@ def _with_keys(table: Table, keys: Mapping[str, str | None], file: Path | None =
     metadata = table.metadata
     for key, value in keys.items():
         if key in metadata.column_names:
-            there = set(Columns([metadata], file).labels(key).tolist())
+            # A number in the file is spelled as the folder spells it.
+            there = set(plain(Columns([metadata], file).coded(key, filter(None, [value]))).tolist())
             if there != {value}:
                 raise InputError(
                     f"{file}: the column '{key}' says something else than the folder {key}={value}; rename one of them"
                 )
             continue
+        if key in table.feature_names:
+            raise InputError(f"{file}: '{key}' is a feature of the file and a key of its folder; rename one of them")
         metadata = metadata.append_column(key, pa.array([value] * len(table.features), pa.string()))
     return replace(table, metadata=metadata) if keys else table
 

@@ -154,7 +154,7 @@ def assigned_wells(
     notes += other_types(wells, by_condition)
     if len(wells):
         with faults.caught():
-            wells, said = _well_names(wells, place, reading)
+            wells, said = _well_names(wells, place, reading, roles)
             notes += said
         if not several_rows:
             with faults.caught():
@@ -203,20 +203,23 @@ def _excluded(
     return why, {reason: int((why == reason).sum()) for reason in reasons}, notes
 
 
-def _well_names(wells: pd.DataFrame, place: Callable[[int], str], reading: Reading) -> tuple[pd.DataFrame, list[str]]:
+def _well_names(
+    wells: pd.DataFrame, place: Callable[[int], str], reading: Reading, roles: RoleColumns
+) -> tuple[pd.DataFrame, list[str]]:
     """Wells in ``A01`` form, where they have names; a plate for each where there is a column of plates."""
     faults, notes = Faults(), []
-    plate, well = ROLES["plate"], ROLES["well"]
+    plate, well, called = ROLES["plate"], ROLES["well"], roles.name("plate")
     if plate in wells and reading.wells:
         absent = wells[plate].isna().to_numpy()
         if absent.any():
             faults.add(
-                f"{place(int(absent.argmax()))} has no plate; fill in {plate}, or leave it out with --exclude {plate}="
+                f"{place(int(absent.argmax()))} has no plate; fill in {called}, or leave it out with "
+                f"--exclude {called}="
             )
     if well in wells and reading.wells:
         with faults.caught():
             sites = sum(map(has_site, wells[well].dropna().unique()))
-            wells = with_column(wells, well, normalize_wells(wells[well], place))
+            wells = with_column(wells, well, normalize_wells(wells[well].rename(roles.name("well")), place))
             if sites:
                 notes.append(f"{sites} names of wells have a site behind them (such as A01_s1), which was cut off")
     faults.raise_any()

@@ -37,7 +37,7 @@ GROUPS = {
     "grouped": ["1_000", "1000", "1,000", "1 000", "1'000", "1000.0", "1e3", "\uff11000", "\u0661000", "01000"],
     "truths": ["True", "TRUE", "true", "T", "t", "yes", "Y", "1", "on", "False"],
     "bases": ["0x10", "0b10", "0o10", "16", "010", "10", "0X10", "10h", "1d1", "10f"],
-    "not missing": ["#N/A", "n/a", "-nan", "NaT", "nil", "missing", "1.#IND", "-", "?", "#NA"],
+    "not missing": ["none", "NULL?", "-nan", "NaT", "nil", "missing", "1.#IND", "-", "?", "#NA"],
     "signs": ["5'-FU", '="012"', "#1", "a|b", "a\\b", "@x", "%", "*", "=1+1", "012"],
     "dates": [
         "Mar-02",

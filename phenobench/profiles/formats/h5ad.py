@@ -111,7 +111,8 @@ def _array(column: pd.Series) -> pa.Array:
     import pyarrow as pa
 
     if isinstance(column.dtype, pd.CategoricalDtype):
-        column = column.astype(column.cat.categories.dtype)
+        categories = np.array([*column.cat.categories, None], dtype=object)
+        return _array(pd.Series(categories[column.cat.codes]))
     if column.dtype == object and not _one_kind(column):
         return pa.array(list(map(of_cell, column)), pa.string())
     try:

@@ -36,10 +36,12 @@ def read_parquet(path: Path, rules: ColumnRules) -> Table:
         record = _record(schema.metadata, path)
         require_unique(schema.names, path)
         index = (schema.pandas_metadata or {}).get("index_columns", ())
-        metadata, names = split_columns(schema.names, rules, record.metadata)
+        metadata, names = split_columns(schema.names, rules, record.metadata, record.features)
         # What pandas itself declares to be an index changes with the order of rows, and is no column of the owner's.
         left_behind = unnamed_index(set(schema.names).difference(metadata, names, map(str, index)))
-        names = [name for name in names if name not in index or name in rules.keep]
+        # A named index says what a row is of, and is no feature.
+        metadata += [name for name in names if name in index and name not in rules.keep]
+        names = [name for name in names if name not in metadata]
         lists = [name for name in names if _is_list(schema.field(name).type)]
         numbers = [name for name in names if _is_number(schema.field(name).type)]
         strange = [name for name in names if name not in numbers and name not in lists]

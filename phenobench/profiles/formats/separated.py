@@ -7,8 +7,9 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ import numpy as np
 from phenobench.errors import InputError
 from phenobench.profiles.feature_columns import ColumnRules, printable, require_unique, split_columns, unnamed_index
 from phenobench.profiles.formats.table import FeatureMatrix, Table, text_fault
+from phenobench.profiles.labels import MISSING
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,9 +28,12 @@ SUFFIXES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".txt.gz")
 _HEAD = 1 << 20
 _BLOCK = 16 << 20
 _SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons"}
+# Rows by which it is judged how numbers are written.
+_ROWS = 200
+_DECIMAL_POINT = re.compile(r"\s*[+-]?\d*\.\d+([eE][+-]?\d+)?\s*")
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+([eE][+-]?\d+)?\s*")
-# Spellings of a missing number.
-_NO_NUMBER = ("", "NA", "NaN", "nan", "N/A", "n/a", "#N/A", "NULL", "null", "None", "<NA>")
+# What a number looks like: no underscores, no blanks within.
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -50,13 +55,20 @@ class Dialect:
     notes: tuple[str, ...]
 
 
-def dialect_of(path: Path, content: bytes | None = None) -> Dialect:
+def dialect_of(path: Path, content: bytes | None = None, rules: ColumnRules | None = None) -> Dialect:
     """How a file is written, by its first megabyte.
 
+    Args:
+        path: of the file.
+        content: in place of the file's.
+        rules: which columns are features: by these it is judged whether numbers have decimal commas.
+
     Raises:
-        InputError: it cannot be decoded, or has no header.
+        InputError: it cannot be decoded, has no header, or has numbers of both kinds.
     """
     head, notes = _head(path, content), []
+    if head.startswith(b"\x1f\x8b"):
+        raise OSError("it begins as a file of gzip")
     encoding = "utf-8"
     for mark, name in ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"), (b"\xef\xbb\xbf", "utf-8-sig")):
         if head.startswith(mark):
@@ -66,20 +78,49 @@ def dialect_of(path: Path, content: bytes | None = None) -> Dialect:
         head = head[: len(head) // 2 * 2]
     text = head.decode(encoding, errors="replace")
     usual = "\t" if re.search(r"\.(tsv|txt)(\.gz)?$", path.name.lower()) else ","
-    lines = text.splitlines()[:200]
-    if not lines or not lines[0].strip():
-        raise InputError(f"{path} has no header in its first line; give the names of the columns there")
-    counts = {mark: len(_cells(lines[0], mark)) for mark in _SEPARATORS}
+    counts = {mark: len(next(_rows(text, mark), [])) for mark in _SEPARATORS}
     separator = max(counts, key=lambda mark: (counts[mark], mark == usual))
     if counts[usual] == counts[separator]:
         separator = usual
-    # The last line may be cut.
-    rows = [_cells(line, separator) for line in lines[1 : max(2, len(lines) - 1)]]
-    decimal_comma = separator != "," and any(_DECIMAL_COMMA.fullmatch(cell) for row in rows for cell in row)
+    header, *rows = [*islice(_rows(text, separator), _ROWS)] or [[]]
+    _require_header(path, text.partition("\n")[0].strip("\r"), header, rows)
+    decimal_comma = separator != "," and rules is not None and _has_decimal_commas(path, header, rows, rules)
     if separator != usual or decimal_comma:
         decimal = " and a decimal comma" if decimal_comma else ""
         notes.append(f"the columns are read as separated by {_SEPARATORS[separator]}{decimal}")
-    return Dialect(encoding, separator, decimal_comma, tuple(_cells(lines[0], separator)), tuple(notes))
+    return Dialect(encoding, separator, decimal_comma, tuple(header), tuple(notes))
+
+
+def _rows(text: str, separator: str) -> Iterator[list[str]]:
+    return csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+
+
+def _require_header(path: Path, first: str, header: list[str], rows: list[list[str]]) -> None:
+    if not "".join(header).strip():
+        raise InputError(f"{path} has no header in its first line; give the names of the columns there")
+    if "\ufffd" in first:
+        raise InputError(f"{path}: its header is not UTF-8 text ({printable(first)}); save it as UTF-8")
+    if first.lower().startswith("sep=") or (first.startswith("#") and rows and len(rows[0]) > len(header)):
+        raise InputError(f"{path}: its first line ('{printable(first)}') is no header; remove what stands before that")
+
+
+def _has_decimal_commas(path: Path, header: list[str], rows: list[list[str]], rules: ColumnRules) -> bool:
+    """Whether features are written with decimal commas.
+
+    Raises:
+        InputError: some are, and others have decimal points.
+    """
+    features = set(split_columns(header, rules)[1])
+    cells = [(name, cell) for row in rows for name, cell in zip(header, row, strict=False) if name in features]
+    with_comma = next((one for one in cells if _DECIMAL_COMMA.fullmatch(one[1])), None)
+    with_point = next((one for one in cells if _DECIMAL_POINT.fullmatch(one[1])), None)
+    if with_comma and with_point:
+        raise InputError(
+            f"{path}: '{printable(with_comma[0])}' has numbers such as {with_comma[1].strip()} and "
+            f"'{printable(with_point[0])}' such as {with_point[1].strip()}, so a comma may divide "
+            "thousands or decimals; write all numbers with a decimal point and nothing else"
+        )
+    return with_comma is not None
 
 
 def read_separated(path: Path, rules: ColumnRules) -> Table:
@@ -90,7 +131,7 @@ def read_separated(path: Path, rules: ColumnRules) -> Table:
     """
     import pyarrow as pa
 
-    dialect = dialect_of(path)
+    dialect = dialect_of(path, rules=rules)
     require_unique(dialect.names, path)
     metadata, names = split_columns(dialect.names, rules)
     texts, numbers = dict.fromkeys(metadata, pa.string()), dict.fromkeys(names, pa.float64())
@@ -133,7 +174,7 @@ def _read(path: Path, dialect: Dialect, types: dict[str, pa.DataType], content: 
     convert = arrow.ConvertOptions(
         check_utf8=True,
         column_types=types,
-        null_values=[*_NO_NUMBER],
+        null_values=[*MISSING],
         # Text is taken as it stands: what is missing is decided by one rule for all formats.
         strings_can_be_null=False,
         decimal_point="," if dialect.decimal_comma else ".",
@@ -183,9 +224,10 @@ def _spelled_otherwise(path: Path, dialect: Dialect, metadata: Sequence[str], na
             texts.append(name)
         elif wrong:
             row, text = wrong[0]
+            commas = ", or write it with a decimal point" if _DECIMAL_COMMA.fullmatch(text) else ""
             faults.append(
                 f"{path}: the feature column '{printable(name)}' holds text ('{printable(text)}' in row {row}); give "
-                "it a role with --column, name its prefix with --metadata-prefix, or mend the value"
+                f"it a role with --column, name its prefix with --metadata-prefix, or mend the value{commas}"
             )
         else:
             table = table.set_column(table.column_names.index(name), name, pa.array(values))
@@ -208,15 +250,14 @@ def _numbers(texts: Sequence[str], decimal_comma: bool) -> tuple[np.ndarray, lis
     booleans = {"true": 1.0, "false": 0.0}
     for row, text in enumerate(texts):
         bare = text.strip()
-        if bare in _NO_NUMBER:
+        if bare in MISSING:
             continue
-        try:
-            values[row] = (
-                booleans.get(bare.lower())
-                if bare.lower() in booleans
-                else float(bare.replace(",", ".") if decimal_comma else bare)
-            )
-        except ValueError:
+        spelled = bare.replace(",", ".") if decimal_comma else bare
+        if bare.lower() in booleans:
+            values[row] = booleans[bare.lower()]
+        elif _NUMBER.fullmatch(spelled):
+            values[row] = float(spelled)
+        else:
             wrong.append((row + 1, text))
     return values, wrong
 
@@ -232,7 +273,3 @@ def _head(path: Path, content: bytes | None) -> bytes:
                 return unpacked.read(_HEAD)
         except zlib.error as error:
             raise OSError(str(error)) from error
-
-
-def _cells(line: str, separator: str) -> list[str]:
-    return next(csv.reader([line], delimiter=separator), [])

@@ -24,6 +24,7 @@ class Record(BaseModel):
         steps: see ``Profiles``, as ``dropped``, ``notes`` and ``key``.
         roles: the column that plays a role where it is not the role's own.
         metadata: metadata columns whose names do not start with ``Metadata_``.
+        features: features whose names are those of something else.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -34,6 +35,7 @@ class Record(BaseModel):
     key: str = ""
     roles: Mapping[str, str] = {}
     metadata: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
