@@ -102,6 +102,10 @@ def run(request: Request, watch: Watch = _UNWATCHED) -> Report:
         InputError: the request or its files cannot be understood. A cell that fails later is
             reported, and the others are done.
     """
+    if request.texts_columns and not request.texts:
+        raise InputError(
+            "--texts-column says how to read the file of --texts, and there is none; name it, or leave it out"
+        )
     cards = find(request.cards)
     screen = _screen(request, cards)
     texts = _texts(request, screen) if request.texts else screen.texts

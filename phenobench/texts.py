@@ -77,7 +77,7 @@ def read_texts(path: str, reading: Reading, columns: Mapping[str, str] | None = 
         prefixes=reading.prefixes,
         wells=False,
         spellings=reading.spellings,
-        feature_prefixes=reading.feature_prefixes if columns else (),
+        nan=reading.nan,
     )
     if Path(path).is_file() and TEXT_COLUMN in column_names(Path(path)):
         return from_descriptions(_read_descriptions(Path(path), own.get("perturbation", ROLES["perturbation"]), how))

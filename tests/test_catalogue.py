@@ -130,7 +130,7 @@ def test_the_derived_gene_is_the_one_in_the_shared_copy(tmp_path: Path) -> None:
     metadata = table.drop(columns="Metadata_gene_symbol").assign(feature=1.0)
     metadata.to_parquet(without)
     made = read_profiles([str(without)], reading(one)).metadata
-    expected = table["Metadata_gene_symbol"].replace("", None)
+    expected = table["Metadata_gene_symbol"].astype(object).replace("", None)
     assert expected.nunique() == 72
     assert made[ROLES["gene"]].fillna("").tolist() == expected.fillna("").tolist()
 

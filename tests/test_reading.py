@@ -235,8 +235,8 @@ def test_controls_are_those_named_and_those_typed(tmp_path: Path) -> None:
     without = frame().drop(columns="Metadata_pert_type")
     assert not read(without, tmp_path).negative_controls.any()
     profiles = read(without, tmp_path, negcon=("Metadata_Perturbation=g0", "Metadata_Well=A04"))
-    # A03 is DMSO as well.
-    assert profiles.negative_controls.tolist() == [True, False, True, True]
+    assert profiles.negative_controls.tolist() == [True, False, False, True]
+    assert any("DMSO is a negative control in 1 wells and treated in 1" in note for note in profiles.notes)
 
 
 def test_a_label_gives_a_type_and_fills_an_empty_perturbation(tmp_path: Path) -> None:

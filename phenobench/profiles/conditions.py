@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial, reduce
 from pathlib import Path
 
 import numpy as np
@@ -95,7 +96,9 @@ def names_in(conditions: Iterable[str], known: Iterable[str]) -> frozenset[str]:
 def matching(
     condition: str, known: Iterable[str], named: Callable[[str], Named], where: object
 ) -> tuple[np.ndarray, str | None]:
-    """The rows that a condition names, boolean (n,), and the value of its first term; None if that is none, or not "=".
+    """The rows that a condition names, boolean (n,), and the value that it asks for.
+
+    None stands for a value that is empty, and for a condition that is no single comparison by "=".
 
     Raises:
         InputError: a column is not there, a value to be compared by size is no number, or no row matches.
@@ -105,7 +108,7 @@ def matching(
     found: np.ndarray = np.logical_and.reduce(masks)
     if not found.any():
         raise InputError(_nothing(terms, masks, named, where))
-    return found, cleaned(terms[0].value) if terms[0].operator == "=" else None
+    return found, cleaned(terms[0].value) if len(terms) == 1 and terms[0].operator == "=" else None
 
 
 def _holds(term: Term, column: Named, where: object) -> np.ndarray:
@@ -162,6 +165,25 @@ def _nothing(terms: Sequence[Term], masks: Sequence[np.ndarray], named: Callable
     return f"{where}: no well has {failed.name} {sign} '{failed.value}'; its values are {seen or 'all empty'}"
 
 
+def _rows_by_value(column: Named) -> Callable[[str], np.ndarray]:
+    """The rows whose label is a value, as ``_equal`` has it, found at once for many values."""
+    codes, unique = pd.factorize(column.labels)
+    order = np.argsort(codes, kind="stable")
+    starts = np.searchsorted(codes[order], np.arange(len(unique) + 1))
+    named = Named(np.asarray(unique, dtype=object), column.is_number, column.is_well)
+    exact = {label: [code] for code, label in enumerate(unique)}
+
+    def rows(value: str) -> np.ndarray:
+        labels = exact.get(value)
+        if labels is None or column.is_well:
+            labels = known.setdefault(value, np.flatnonzero(_equal(named, value)).tolist())
+        parts = [order[starts[code] : starts[code + 1]] for code in labels]
+        return np.sort(np.concatenate(parts)) if parts else np.empty(0, dtype=np.intp)
+
+    known: dict[str, list[int]] = {}
+    return rows
+
+
 def rows_of_file(
     path: Path, known: Iterable[str], named: Callable[[str], Named], where: object
 ) -> tuple[np.ndarray, list[str]]:
@@ -182,19 +204,14 @@ def rows_of_file(
         )
     found = np.zeros(len(named(names[0]).labels) if names else 0, dtype=bool)
     idle = []
-    columns = {str(name): named(str(name)) for name in table.columns}
-    places = {name: pd.Series(column.labels).groupby(column.labels).indices for name, column in columns.items()}
+    rows_of = {str(name): _rows_by_value(named(str(name))) for name in table.columns}
     for number, row in enumerate(table.itertuples(index=False, name=None), start=1):
-        said = [(name, value) for name, value in zip(columns, row, strict=True) if value is not None]
+        said = [rows_of[str(name)](value) for name, value in zip(table.columns, row, strict=True) if value is not None]
         if not said:
             continue
-        rows: np.ndarray | None = None
-        for name, value in said:
-            of_value = None if columns[name].is_well else places[name].get(value)
-            at = np.flatnonzero(_equal(columns[name], value)) if of_value is None else np.asarray(of_value)
-            rows = at if rows is None else np.intersect1d(rows, at, assume_unique=True)
+        rows = reduce(partial(np.intersect1d, assume_unique=True), said)
         found[rows] = True
-        if rows is None or not len(rows):
+        if not len(rows):
             idle.append(number)
     if not found.any():
         raise InputError(f"{path}: no row of it matches a well of {where}; check its columns and values")

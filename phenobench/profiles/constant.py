@@ -56,7 +56,7 @@ def _filled(
     values = wells[ROLES[role]].to_numpy(dtype=object, copy=True)
     groups = wells.groupby([ROLES[key] for key in keys], sort=False, dropna=False, observed=True).ngroup().to_numpy()
     groups = np.where(among & wells[ROLES[keys[-1]]].notna().to_numpy(), groups, -1)
-    codes, _ = pd.factorize(pd.Series(values, dtype=object).map(_as_set, na_action="ignore"))
+    codes, unique = pd.factorize(pd.Series(values, dtype=object).map(_as_set, na_action="ignore"))
     there = (groups >= 0) & (codes >= 0)
     pairs = pd.DataFrame({"group": groups[there], "code": codes[there], "row": np.flatnonzero(there)})
     first = pairs.drop_duplicates(["group", "code"])
@@ -72,7 +72,8 @@ def _filled(
         )
     only = first[~several].set_index("group")["row"]
     missing = (groups >= 0) & (codes < 0) & np.isin(groups, only.index)
-    values[missing] = values[only.reindex(groups[missing]).to_numpy(dtype=int)]
+    # As a set, since which of its spellings comes first depends on the order of rows.
+    values[missing] = np.asarray(unique, dtype=object)[codes[only.reindex(groups[missing]).to_numpy(dtype=int)]]
     if not missing.any():
         return values, []
     rest = sorted(set(wells.loc[missing, ROLES[keys[-1]]].astype(str)))

@@ -57,6 +57,8 @@ _USUAL_CONTROLS = frozenset(
     ]
 )
 
+# By what a well has its type.
+BY_FILE, BY_CONDITION = 1, 2
 _TYPES = pd.CategoricalDtype([*PERT_TYPES])
 # With what it is dissolved in, or at which share.
 _DMSO = re.compile(r"dmso(\W|_|$)", re.IGNORECASE)
@@ -64,8 +66,8 @@ _DMSO = re.compile(r"dmso(\W|_|$)", re.IGNORECASE)
 
 def assign_types(
     wells: pd.DataFrame, columns: Mapping[str, Named], negcon: Sequence[str], label: Sequence[str], where: object
-) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
-    """The wells with a type each; which of them the file or a condition gave one; and which of them a condition did.
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """The wells with a type each, and by what each has it: ``BY_FILE``, ``BY_CONDITION``, or 0 (n,).
 
     Wells that a condition names get its type and, where they have no perturbation, its value as one.
 
@@ -95,15 +97,15 @@ def assign_types(
         found = with_column(found, perturbation, pd.Categorical(labels))
     if any(text.lower() not in PERT_TYPES for text in names):
         found = with_column(found, f"{column}_given", given.to_numpy(dtype=object))
-    return found, named | (codes >= 0), named
+    return found, np.where(named, BY_CONDITION, np.where(codes >= 0, BY_FILE, 0))
 
 
-def other_types(wells: pd.DataFrame, named: np.ndarray) -> list[str]:
-    """A note on types of the file that are none of ours, in wells that no condition named, boolean (n,)."""
+def other_types(wells: pd.DataFrame, typed: np.ndarray) -> list[str]:
+    """A note on types of the file that are none of ours, in wells that no condition named."""
     column = f"{ROLES['pert_type']}_given"
     if column not in wells:
         return []
-    counts = wells.loc[~named, column].value_counts()
+    counts = wells.loc[typed != BY_CONDITION, column].value_counts()
     return [
         f"{count} wells of {ROLES['pert_type']} '{text}' are taken as treated"
         for text, count in counts.sort_index().items()
@@ -127,7 +129,7 @@ def one_type_a_control(wells: pd.DataFrame, typed: np.ndarray, name: str) -> tup
 
     Args:
         wells: with types.
-        typed: whether the file or a condition gave the type, boolean (n,).
+        typed: by what, ``BY_FILE``, ``BY_CONDITION`` or 0 (n,); only what the file says is filled elsewhere.
         name: how options call the column of perturbations.
     """
     column, perturbation = ROLES["pert_type"], ROLES["perturbation"]
@@ -138,8 +140,8 @@ def one_type_a_control(wells: pd.DataFrame, typed: np.ndarray, name: str) -> tup
     counts = _counted(codes, kind, len(names))
     notes = []
     for of_control, what in (("negcon", "negative"), ("poscon", "positive")):
-        controls = counts[:-1, PERT_TYPES.index(of_control)] > 0
-        untyped = (kind == PERT_TYPES.index("trt")) & ~typed & np.append(controls, False)[codes]
+        controls = np.isin(np.arange(len(names)), codes[(kind == PERT_TYPES.index(of_control)) & (typed == BY_FILE)])
+        untyped = (kind == PERT_TYPES.index("trt")) & (typed == 0) & np.append(controls, False)[codes]
         if untyped.any():
             kind[untyped] = PERT_TYPES.index(of_control)
             filled = sorted(names[np.unique(codes[untyped])])

@@ -9,60 +9,106 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from phenobench.errors import InputError
-from phenobench.profiles.roles import METADATA_PREFIX, ROLES
+from phenobench.profiles.roles import METADATA_PREFIX
 
 # Columns that a data frame's index leaves behind in a file.
 _UNNAMED_INDEX = re.compile(r"|Unnamed: \d+(\.\d+)*|__index_level_\d+__")
 _INDEX = re.compile(r"index|level_\d+|row_?names?|row_?(number|index|nr|no)", re.IGNORECASE)
 # What CellProfiler and its exports write beside measurements: numbers of objects and where they lie in the field.
 _BOOKKEEPING = re.compile(
-    r"(^|_)(ImageNumber|ObjectNumber|Object_Number|TableNumber|ImageSet(_|Number))(_|$)"
-    r"|(^|_)(Parent|Location|Count)_|_Center_|(^|_)Children_.*_Count$"
+    r"(^|_)(ImageNumber|ObjectNumber|Object_Number|TableNumber|ImageSet_?(ImageSet|Number)|Group_(Index|Number))(_|$)"
+    r"|(^|_)(Parent|Location)_|^(Image_)?Count_|_Center_|(^|_)Children_.*_Count$"
 )
-_IDENTIFIER = re.compile(r"((^|[\W_])[iI][dD]|(^|[\W_])(ID|UUID|uuid|[bB]arcode|identifier)|[a-z](ID|Id|Barcode))s?$")
-# Names of what a well is or got, once units and fillers are away.
+_IDENTIFIER = re.compile(r"((^|[\W_])[iI][dD]|(^|[\W_])(ID|UUID|uuid|[bB]arcode|identifier)|[a-z](ID|Id|Barcode))$")
+# A name says what a well is or got where all of its words are known, and one of them is of these.
 _SAID_OF_WELLS = frozenset(
     [
-        *ROLES,
-        *("row", "col", "column", "site", "field", "fov", "replicate", "rep", "passage", "cycle", "zstep"),
-        *("time", "timepoint", "time point", "hours", "hour", "day", "days"),
-        *("dose", "concentration", "conc", "dosage", "dose level", "concentration level"),
-        *(
-            "cell count",
-            "cellcount",
-            "cells count",
-            "count cells",
-            "n cells",
-            "num cells",
-            "number cells",
-            "nuclei count",
-        ),
-        *(
-            "count nuclei",
-            "n nuclei",
-            "num nuclei",
-            "number nuclei",
-            "cell number",
-            "pert type",
-            "pert dose",
-            "pert time",
-        ),
-        *(
-            "plate number",
-            "well number",
-            "plate row",
-            "plate column",
-            "well row",
-            "well column",
-            "well col",
-            "plate col",
-        ),
-        *("moa", "treatment", "compound", "control", "label", "count", "counts", "field view", "cells", "nuclei"),
+        "plate",
+        "well",
+        "batch",
+        "source",
+        "perturbation",
+        "gene",
+        "target",
+        "pert",
+        "type",
+        "row",
+        "col",
+        "column",
+        "site",
+        "field",
+        "fov",
+        "replicate",
+        "rep",
+        "passage",
+        "cycle",
+        "zstep",
+        "time",
+        "timepoint",
+        "timepoints",
+        "hours",
+        "hour",
+        "hrs",
+        "day",
+        "days",
+        "dose",
+        "dosage",
+        "concentration",
+        "conc",
+        "molarity",
+        "mmoles",
+        "count",
+        "counts",
+        "cellcount",
+        "moa",
+        "treatment",
+        "compound",
+        "control",
+        "label",
     ]
 )
-_FILLERS = frozenset(
+# Of what, when, how many, and in which unit.
+_QUALIFIERS = frozenset(
     [
+        "cell",
+        "cells",
+        "nuclei",
+        "object",
+        "objects",
+        "number",
+        "num",
+        "no",
+        "nr",
+        "n",
+        "total",
+        "of",
+        "the",
+        "per",
+        "in",
+        "at",
+        "final",
+        "nominal",
+        "initial",
+        "drug",
+        "treat",
+        "incubation",
+        "post",
+        "pre",
+        "after",
+        "exposure",
+        "view",
+        "value",
+        "level",
+        "index",
+        "idx",
+        "unit",
+        "units",
+        "log",
+        "log10",
+        "log2",
         "um",
+        "μm",
+        "μg",
         "nm",
         "mm",
         "m",
@@ -74,8 +120,8 @@ _FILLERS = frozenset(
         "g",
         "h",
         "hr",
-        "hrs",
         "min",
+        "minutes",
         "s",
         "sec",
         "d",
@@ -84,28 +130,14 @@ _FILLERS = frozenset(
         "mmol",
         "umol",
         "nmol",
-        "mmoles",
         "micromolar",
         "nanomolar",
         "millimolar",
         "liter",
-        "per",
-        "log",
-        "log10",
-        "log2",
-        "final",
-        "nominal",
-        "in",
-        "of",
-        "the",
-        "value",
-        "index",
-        "idx",
-        "unit",
-        "units",
         "metadata",
     ]
 )
+_HOW_MANY, _OBJECTS = frozenset(["n", "num", "number", "no"]), frozenset(["cell", "cells", "nuclei", "objects"])
 # Groups of features by what their names start with: a column of a group as small as this stands alone, where most
 # columns are of larger ones.
 _LONER_SHARE, _MOST_LONERS = 0.02, 0.2
@@ -172,15 +204,15 @@ def is_no_feature(name: str, names: Sequence[str] = ()) -> bool:
 
 
 def _said_of_wells(name: str) -> bool:
-    # The two characters for micro are one.
+    # The sign for micro and the Greek letter are one here.
     name = unicodedata.normalize("NFKC", name)
     if METADATA_PREFIX.rstrip("_") in name:
         return True
+    known = _SAID_OF_WELLS | _QUALIFIERS
     for words in (name, re.sub(r"([a-z])([A-Z])", r"\1 \2", name)):
-        tokens = [token for token in re.split(r"[\W_]+", words.lower()) if token]
-        for kept in (tokens, [token for token in tokens if token not in _FILLERS]):
-            if " ".join(kept) in _SAID_OF_WELLS or "".join(kept) in _SAID_OF_WELLS:
-                return True
+        tokens = {token for token in re.split(r"[\W_]+", words.lower()) if token}
+        if tokens <= known and (tokens & _SAID_OF_WELLS or (tokens & _HOW_MANY and tokens & _OBJECTS)):
+            return True
     return False
 
 

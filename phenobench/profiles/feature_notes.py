@@ -8,11 +8,11 @@ from phenobench.profiles.conditions import names_in
 from phenobench.profiles.feature_columns import is_no_feature, listed, loners
 from phenobench.profiles.formats import Table
 from phenobench.profiles.joining import Columns
-from phenobench.profiles.labels import number_of
+from phenobench.profiles.labels import is_number
 from phenobench.profiles.settings import Reading
 
 
-def notes_on_columns(columns: Columns, tables: Sequence[Table], names: Sequence[str], reading: Reading) -> list[str]:
+def notes_on_columns(columns: Columns, names: Sequence[str], reading: Reading) -> list[str]:
     """Numbers that were left out of the features, and features that may be none."""
     if reading.feature_prefixes:
         return []
@@ -22,7 +22,7 @@ def notes_on_columns(columns: Columns, tables: Sequence[Table], names: Sequence[
         if not name.strip().startswith(reading.all_prefixes) and _is_numeric(columns, name)
     ]
     every = [*columns.names, *names]
-    known = [name for name in told if is_no_feature(name, every) and name not in _roles_of(reading)]
+    known = [name for name in told if is_no_feature(name, every) and name not in reading.role_columns]
     twice = [(name, bare) for name in known if (bare := "".join(name.split())) != name and bare in every]
     in_conditions = [name for name in told if name not in known and name in names_in(reading.conditions, columns.names)]
     notes = []
@@ -33,9 +33,7 @@ def notes_on_columns(columns: Columns, tables: Sequence[Table], names: Sequence[
             f'(--keep-feature "{known[0]}" makes one a feature)'
         )
     if in_conditions:
-        notes.append(
-            f"{listed(in_conditions)} stand in a condition and so count as metadata (--keep-feature keeps a feature)"
-        )
+        notes.append(f"{listed(in_conditions)} stand in a condition and so count as metadata, not as features")
     if twice:
         notes.append(f"'{twice[0][0]}' is called as '{twice[0][1]}' but for blanks")
     alone = [name for name in loners(names) if name not in reading.keep_features]
@@ -47,15 +45,11 @@ def notes_on_columns(columns: Columns, tables: Sequence[Table], names: Sequence[
     return notes
 
 
-def _roles_of(reading: Reading) -> set[str]:
-    return {part for name in reading.columns.values() for part in (name, *name.split(","))}
-
-
 def _is_numeric(columns: Columns, name: str) -> bool:
     if columns.is_number(name):
         return True
     labels = columns.coded(name).categories
-    return len(labels) > 0 and all(number_of(label) is not None for label in labels)
+    return len(labels) > 0 and all(map(is_number, labels))
 
 
 def notes_on_precision(tables: Sequence[Table], names: Sequence[str]) -> list[str]:

@@ -36,7 +36,8 @@ def find_files(paths: Sequence[str]) -> list[Path]:
             files.setdefault(file.resolve(), file)
     if not files:
         raise InputError("no file of profiles was named; give one with --profiles")
-    return list(files.values())
+    # Sorted, so that no result depends on the order in which files are named.
+    return sorted(files.values())
 
 
 def _find(given: str) -> list[Path]:

@@ -122,6 +122,8 @@ class Columns:
         """The column as it is written again: numbers where it is nothing but numbers, else labels."""
         parts = self.part(name)
         kinds = [part.type for part in parts if not pa.types.is_null(part.type)]
+        if kinds and all(map(pa.types.is_nested, kinds)):
+            return pd.concat([part.to_pandas() for part in parts], ignore_index=True)
         if kinds and all(map(_is_numeric, kinds)):
             numbers = _numbers(parts, kinds)
         else:

@@ -26,6 +26,7 @@ _EMPTY = frozenset(MISSING)
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
 # Whole numbers up to here are all different in a float of so many bits.
 _EXACT_UP_TO = {16: 2**11, 32: 2**24, 64: 2**53}
+_PLAIN = re.compile(r"-?\d+(\.\d+)?")
 _FLOATS = {16: np.float16, 32: np.float32}
 # What parts of a label that is joined from several columns are joined by, and several labels in one cell.
 JOINT, SEVERAL = ",", "|"
@@ -40,6 +41,11 @@ def cleaned(text: str) -> str | None:
 def number_of(text: str) -> Decimal | None:
     """The number that a text spells, exactly; None where it spells none."""
     return Decimal(text) if _NUMBER.fullmatch(text) else None
+
+
+def is_number(text: str) -> bool:
+    """Whether a text spells a number."""
+    return _NUMBER.fullmatch(text) is not None
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,8 @@ def _spelled_numbers(parts: Sequence[_Part], spellings: Iterable[str]) -> dict[V
         return {}
     texts: dict[Decimal, set[str]] = {}
     for text in {*spellings, *(value for part in parts for value in part.values if isinstance(value, str))}:
-        number = number_of(text)
+        # What has an exponent or a sign is a code rather than a way to spell a number.
+        number = Decimal(text) if _PLAIN.fullmatch(text) else None
         if number is not None:
             texts.setdefault(number, set()).add(text)
     integers = by_kind["integer"]
@@ -136,7 +143,7 @@ def _encoded(part: pa.ChunkedArray) -> _Part:
     if types.is_dictionary(kind):
         kind = kind.value_type
         part = part.cast(kind)
-    if types.is_nested(kind):
+    if types.is_nested(kind) or isinstance(kind, pa.BaseExtensionType):
         return _of_lists(part)
     if types.is_null(kind):
         return _Part(np.full(len(part), -1), [])

@@ -31,7 +31,7 @@ def loses(values: np.ndarray) -> bool:
         return False
     if float(np.spacing(np.abs(rounded).max())) > _LOST * deviation:
         return True
-    if values.dtype.itemsize <= 4:
+    if values.dtype.kind == "f" and values.dtype.itemsize <= 4:
         return False
     return len(np.unique(rounded)) < (1 - _MERGED) * len(np.unique(sample))
 

@@ -134,7 +134,10 @@ class Profiles:
         if "source" in self.roles:
             sources = self.metadata[ROLES["source"]]
             kinds, own = labels.str.split(" ", n=1, expand=True)[0], labels.str.split(" ", n=1).str[1]
-            within = kinds + " " + sources.map(str, na_action="ignore") + "/" + own
+            # Doubled within a source, so that two sources and their plates never make one name.
+            within = (
+                kinds + " " + sources.map(lambda name: str(name).replace("/", "//"), na_action="ignore") + "/" + own
+            )
             labels = within.where(sources.notna(), labels)
         codes, names = pd.factorize(labels, sort=True)
         return codes, [str(name) for name in names]
@@ -245,7 +248,9 @@ class Profiles:
             elif name in own:
                 # The role has no column: what has its name is not to be taken for it.
                 roles[own[name]] = ""
-        return self.metadata.rename(columns={**moved, **aside}), roles
+        # One of an earlier writing makes room.
+        metadata = self.metadata.drop(columns=[name for name in moved.values() if name in self.metadata])
+        return metadata.rename(columns={**moved, **aside}), roles
 
 
 def _exact(features: np.ndarray) -> np.ndarray | None:

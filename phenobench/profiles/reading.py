@@ -15,9 +15,9 @@ from phenobench.profiles.conditions import names_in
 from phenobench.profiles.feature_columns import ColumnRules
 from phenobench.profiles.feature_notes import notes_on_columns, notes_on_precision
 from phenobench.profiles.files import find_files, names_of, partition_keys
-from phenobench.profiles.formats import Table, column_names, read_label_table, read_table, separated
+from phenobench.profiles.formats import Table, column_names, read_table, separated
 from phenobench.profiles.joining import Columns, Origin, joined_exact, joined_features, joined_records
-from phenobench.profiles.labels import plain
+from phenobench.profiles.labels import coded, plain
 from phenobench.profiles.left_out import joined, left_out
 from phenobench.profiles.missing import NOT_FINITE, keep_finite
 from phenobench.profiles.precision import in_double
@@ -58,7 +58,7 @@ def _profiles(tables: list[Table], files: list[Path], reading: Reading) -> Profi
             f"{origin}: --keep-feature {idle[0]} names no column of numbers that may be a feature; check it"
         )
     record = joined_records([table.record for table in tables], reading.columns)
-    columns = _derived(Columns([table.metadata for table in tables], origin), reading.derive, origin)
+    columns = _derived(Columns([table.metadata for table in tables], origin), reading.derive)
     if reading.plate_from_file:
         reading = _with_plate(reading, columns)
         columns = columns.with_column(reading.columns["plate"], origin.of_files(names_of(files)))
@@ -99,7 +99,7 @@ def _profiles(tables: list[Table], files: list[Path], reading: Reading) -> Profi
                     *record.notes,
                     *(note for table in tables for note in table.notes),
                     *notes,
-                    *notes_on_columns(columns, tables, names, reading),
+                    *notes_on_columns(columns, names, reading),
                     *notes_on_precision(tables, names),
                     *finite.notes,
                     *assigned.notes,
@@ -126,7 +126,7 @@ def _with_plate(reading: Reading, columns: Columns) -> Reading:
 def _read(file: Path, reading: Reading) -> Table:
     """A file as a table, with the keys of its partition."""
     keys = partition_keys(file)
-    named = {part for name in reading.columns.values() for part in (name, *name.split(","))}
+    named = reading.role_columns
     in_conditions = names_in(reading.conditions, column_names(file)) if reading.conditions else frozenset()
     derived = {column for column, _ in reading.derive.values()}
     rules = ColumnRules(
@@ -155,7 +155,7 @@ def _with_keys(table: Table, keys: Mapping[str, str | None], file: Path | None =
     return replace(table, metadata=metadata) if keys else table
 
 
-def _derived(columns: Columns, derive: Mapping[str, tuple[str, str]], where: object) -> Columns:
+def _derived(columns: Columns, derive: Mapping[str, tuple[str, str]]) -> Columns:
     for name, (column, pattern) in derive.items():
         if name not in columns:
             labels = pd.Series(columns.labels(column), dtype=object).str.extract(pattern, expand=False)
@@ -169,6 +169,7 @@ def label_spellings(path: Path, column: str | None) -> frozenset[str]:
     """How a table of text spells perturbations; nothing where its format keeps numbers, or it has no such column."""
     if not path.name.lower().endswith(separated.SUFFIXES):
         return frozenset()
-    table = read_label_table(path)
     name = column or ROLES["perturbation"]
-    return frozenset(table[name].dropna()) if name in table else frozenset()
+    if name not in column_names(path):
+        return frozenset()
+    return frozenset(coded([separated.read_text(path, only=name).column(name)]).categories)

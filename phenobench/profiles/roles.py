@@ -7,7 +7,7 @@ from typing import Literal
 
 Role = Literal["plate", "well", "batch", "source", "perturbation", "gene", "target", "pert_type"]
 
-# Every stage names columns by role; a file may call them anything (reading.py maps them to these).
+# Every stage names columns by role; a file may call them anything (role_columns.py maps them to these).
 ROLES: Mapping[str, str] = {
     "plate": "Metadata_Plate",
     "well": "Metadata_Well",

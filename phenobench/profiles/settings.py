@@ -58,6 +58,11 @@ class Reading:
         return tuple(dict.fromkeys((METADATA_PREFIX, *self.prefixes)))
 
     @property
+    def role_columns(self) -> frozenset[str]:
+        """The columns that roles name, whole and in parts where they are joined."""
+        return frozenset(part for name in self.columns.values() for part in (name, *name.split(",")))
+
+    @property
     def conditions(self) -> tuple[str, ...]:
         """All conditions, without the types that they give."""
         return (*self.negcon, *self.exclude, *(text.rpartition(":")[0] for text in self.label))

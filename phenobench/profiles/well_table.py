@@ -41,7 +41,7 @@ class WellTable:
 
     Attributes:
         wells: rows that are not excluded; their index is the row of the joined files.
-        typed: which of them the file or a condition gave a type, boolean.
+        typed: by what each has its type (see ``control_types``).
         why: why each row of the files is left out, str (n,), "" where it is not.
         counts: how many are left out for each reason.
         left_out: which.
@@ -130,12 +130,12 @@ def assigned_wells(
         roles = find_roles(columns, rules, origin)
     named = named_columns(columns, roles, rules)
     wells = wells_table(columns, roles)
-    typed = by_condition = np.zeros(len(wells), dtype=bool)
+    typed = np.zeros(len(wells), dtype=int)
     notes = list(roles.notes)
     why = np.full(len(wells), "", dtype=object)
     counts: dict[str, int] = {}
     with faults.caught():
-        wells, typed, by_condition = assign_types(wells, named, reading.negcon, reading.label, origin)
+        wells, typed = assign_types(wells, named, reading.negcon, reading.label, origin)
     with faults.caught():
         why, counts, said = _excluded(named, reading, len(wells), origin)
         notes += said
@@ -145,13 +145,13 @@ def assigned_wells(
         lost = left_out(wells.iloc[:0], why[:0])
     else:
         lost = left_out(without_codes(wells[~keep]), why[~keep])
-        wells, typed, by_condition = wells[keep], typed[keep], by_condition[keep]
+        wells, typed = wells[keep], typed[keep]
     index = wells.index.to_numpy()
 
     def place(row: int) -> str:
         return origin.row(int(index[row]))
 
-    notes += other_types(wells, by_condition)
+    notes += other_types(wells, typed)
     if len(wells):
         with faults.caught():
             wells, said = _well_names(wells, place, reading, roles)
@@ -169,7 +169,7 @@ def assigned_wells(
 def _made_consistent(
     wells: pd.DataFrame, typed: np.ndarray, roles: RoleColumns, reading: Reading, place: Callable[[int], str]
 ) -> tuple[pd.DataFrame, list[str]]:
-    """One row a well, with what is missing in part filled, and notes on labels; ``typed`` says which have a type.
+    """One row a well, with what is missing in part filled, and notes on labels; ``typed`` as in ``WellTable``.
 
     Raises:
         InputError: what has to be one thing is two.

@@ -157,3 +157,91 @@ def test_lines_before_the_header_are_told(tmp_path: Path, text: str, said: str) 
     with pytest.raises(InputError) as caught:
         Profiles.read(tmp_path / "a.csv")
     assert said in str(caught.value)
+
+
+def test_profiles_are_normalized_twice_with_the_same_options(tmp_path: Path) -> None:
+    how: dict[str, Any] = {"columns": {"perturbation": "Metadata_Compound"}}
+    table = base(Metadata_Compound=["k0", "k0", "k1", "k1"])
+    read(tmp_path, table, **how).write(tmp_path / "once.parquet")
+    read_profiles([str(tmp_path / "once.parquet")], Reading(**how)).write(tmp_path / "twice.parquet")
+    again = Profiles.read(tmp_path / "twice.parquet")
+    assert again.role("perturbation").tolist() == ["k0", "k0", "k1", "k1"]
+    written = pq.read_table(tmp_path / "twice.parquet").to_pandas()
+    assert written["Metadata_Perturbation"].tolist() == ["c0", "c0", "c1", "c1"]
+    assert written["Metadata_Compound"].tolist() == ["k0", "k0", "k1", "k1"]
+
+
+def test_identifiers_of_an_extension_type_are_spelled(tmp_path: Path) -> None:
+    names = pa.array([bytes([number] * 16) for number in range(4)], pa.binary(16)).cast(pa.uuid())
+    table = pa.Table.from_pandas(base(), preserve_index=False).append_column("Metadata_uid", names)
+    pq.write_table(table, tmp_path / "a.parquet")
+    assert Profiles.read(tmp_path / "a.parquet").metadata["Metadata_uid"].nunique() == 4
+
+
+def test_a_number_takes_no_code_for_its_spelling(tmp_path: Path) -> None:
+    base(Metadata_Perturbation=[10, 10, 20, 20]).to_parquet(tmp_path / "a.parquet", index=False)
+    base("P2", Metadata_Perturbation=["1E1", "1E1", "2E1", "2E1"]).to_csv(tmp_path / "b.csv", index=False)
+    found = read_profiles([str(tmp_path)], Reading())
+    assert sorted(found.role("perturbation").unique()) == ["10", "1E1", "20", "2E1"]
+
+
+def test_plates_of_two_sources_are_never_one(tmp_path: Path) -> None:
+    one, two = base("2", Metadata_Source="s/1"), base("1/2", Metadata_Source="s")
+    codes, names = read(tmp_path, one, two).groups("plate")
+    assert len(names) == len(set(codes.tolist())) == 2
+
+
+def test_a_condition_makes_controls_of_what_it_names_alone(tmp_path: Path) -> None:
+    table = base(Metadata_Dose=[0, 1, 1, 1])
+    found = read(tmp_path, table, negcon=("Metadata_Dose=0",))
+    assert found.negative_controls.tolist() == [True, False, False, False]
+    assert any("c0 is a negative control in 1 wells and treated in 1" in note for note in found.notes)
+
+
+def test_of_several_terms_none_is_a_name(tmp_path: Path) -> None:
+    table = base(Metadata_Perturbation=["c0", "c1", None, None], Metadata_Kind=["a", "a", "x", "x"])
+    found = read(tmp_path, table, label=("Metadata_Plate=P1,Metadata_Kind=x:trt",))
+    assert found.role("perturbation").isna().tolist() == [False, False, True, True]
+
+
+@pytest.mark.parametrize("kind", ["int32", "int64", "uint32"])
+def test_large_whole_numbers_keep_what_varies(tmp_path: Path, kind: str) -> None:
+    values = np.array([100, 350, -20, 415])
+    found = read(tmp_path, base(f_3=(2_000_000_000 + values).astype(kind)))
+    assert found.exact is not None
+    np.testing.assert_array_equal(found.exact[:, found.feature_names.index("f_3")] - 2e9, values)
+    assert not any("as float32" in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *["Concentration (\u00b5M)", "dose_\u03bcM", "compound_concentration", "mmoles_per_liter"],
+        *["hours_post_treatment", "total_cell_count", "cells_per_well", "n_cells", "site_number"],
+        *["Group_Index", "ImageSet_ImageSet"],
+    ],
+)
+def test_what_a_well_got_is_no_feature(tmp_path: Path, name: str) -> None:
+    found = read(tmp_path, base().assign(**{name: [1.0, 2.0, 3.0, 4.5]}))
+    assert found.feature_names == ("f_1", "f_2")
+    assert any(name in note for note in found.notes)
+
+
+@pytest.mark.parametrize("name", ["Cells", "Nuclei_Texture_Count_DNA", "IDS", "Ids", "TARGET2", "MT-ND1", "value"])
+def test_what_is_measured_is_a_feature(tmp_path: Path, name: str) -> None:
+    assert name in read(tmp_path, base().assign(**{name: [1.0, 2.0, 3.0, 4.5]})).feature_names
+
+
+def test_neither_the_order_of_files_nor_of_rows_matters(tmp_path: Path) -> None:
+    one = base(Metadata_Target=["A|B", "B|A", None, None])
+    other = base("P2", Metadata_Target=[None] * 4)[[*reversed(base(Metadata_Target="").columns)]]
+    for number, table in enumerate((one, other)):
+        table.to_parquet(tmp_path / f"{number}.parquet", index=False)
+    one.iloc[::-1].to_parquet(tmp_path / "2.parquet", index=False)
+    paths = [str(tmp_path / f"{number}.parquet") for number in range(3)]
+    first, second = read_profiles(paths[:2], Reading()), read_profiles(paths[1::-1], Reading())
+    assert first.feature_names == second.feature_names
+    assert first.role("target").tolist() == second.role("target").tolist()
+    turned = read_profiles([paths[2], paths[1]], Reading())
+    filled = turned.metadata.loc[turned.role("plate") == "P2", "Metadata_Target"]
+    assert filled.tolist() == first.metadata.loc[first.role("plate") == "P2", "Metadata_Target"].tolist()

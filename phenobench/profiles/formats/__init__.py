@@ -124,7 +124,7 @@ def read_label_table(path: Path, content: bytes | None = None, spellings: Iterab
             table = pq.read_table(path if content is None else io.BytesIO(content), partitioning=None)
             require_unique(table.column_names, path)
         else:
-            table, _ = separated.read_text(path, content)
+            table = separated.read_text(path, content)
         require_unique([name.strip() for name in table.column_names], path)
         labels = {name.strip(): spell([table.column(name)], spellings) for name in table.column_names}
         return pd.DataFrame(labels, index=range(table.num_rows), dtype=object)

@@ -40,7 +40,12 @@ def read_parquet(path: Path, rules: ColumnRules) -> Table:
         # What pandas itself declares to be an index changes with the order of rows, and is no column of the owner's.
         left_behind = unnamed_index(set(schema.names).difference(metadata, names, map(str, index)))
         # A named index says what a row is of, and is no feature.
-        metadata += [name for name in names if name in index and name not in rules.keep]
+        indices = [name for name in names if name in index and name not in rules.keep]
+        metadata += indices
+        if indices:
+            left_behind += (
+                f"{listed(indices)} is the index of the data frame that was written, and counts as metadata",
+            )
         names = [name for name in names if name not in metadata]
         lists = [name for name in names if _is_list(schema.field(name).type)]
         numbers = [name for name in names if _is_number(schema.field(name).type)]

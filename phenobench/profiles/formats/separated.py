@@ -154,8 +154,8 @@ def read_separated(path: Path, rules: ColumnRules) -> Table:
     )
 
 
-def read_text(path: Path, content: bytes | None = None) -> tuple[pa.Table, Dialect]:
-    """A table all of whose columns are text as it is written, and how the file is written.
+def read_text(path: Path, content: bytes | None = None, only: str | None = None) -> pa.Table:
+    """A table all of whose columns are text as it is written, or ``only`` one of them.
 
     Raises:
         InputError: it cannot be decoded, or is no such table.
@@ -164,7 +164,8 @@ def read_text(path: Path, content: bytes | None = None) -> tuple[pa.Table, Diale
 
     dialect = dialect_of(path, content)
     require_unique(dialect.names, path)
-    return _read(path, dialect, dict.fromkeys(dialect.names, pa.string()), content), dialect
+    names = [name for name in dialect.names if only in (None, name)]
+    return _read(path, dialect, dict.fromkeys(names, pa.string()), content)
 
 
 def _read(path: Path, dialect: Dialect, types: dict[str, pa.DataType], content: bytes | None = None) -> pa.Table:
@@ -177,6 +178,7 @@ def _read(path: Path, dialect: Dialect, types: dict[str, pa.DataType], content: 
         null_values=[*MISSING],
         # Text is taken as it stands: what is missing is decided by one rule for all formats.
         strings_can_be_null=False,
+        include_columns=[*types],
         decimal_point="," if dialect.decimal_comma else ".",
     )
     if content is not None and content.startswith(b"\x1f\x8b"):

@@ -79,7 +79,7 @@ class FeatureMatrix:
             with np.errstate(over="ignore"):
                 target[start : start + len(chunk)] = chunk
             start += len(chunk)
-        in_double = all(chunk.dtype.itemsize >= 8 for chunk in chunks)
+        in_double = not any(chunk.dtype.kind == "f" and chunk.dtype.itemsize < 8 for chunk in chunks)
         if in_double and loses(np.concatenate([_some(chunk) for chunk in chunks]) if len(chunks) != 1 else chunks[0]):
             self.exact[self.names[column]] = np.concatenate(chunks).astype(np.float64)
         elif not in_double and loses(target):
