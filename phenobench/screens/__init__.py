@@ -173,7 +173,7 @@ def _order(profiles: Profiles) -> np.ndarray:
     if not names:
         return _by_labels_and_features(profiles, np.arange(len(profiles)))
     places = profiles.metadata[names].astype(str)
-    order = places.sort_values(names, kind="stable").index.to_numpy()
+    order = places.sort_values(names, kind="stable").index.to_numpy(copy=True)
     tied = places.iloc[order].duplicated(keep=False).to_numpy()
     if tied.any():
         order[tied] = _by_labels_and_features(profiles, order[tied])
