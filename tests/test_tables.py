@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import warnings
 from pathlib import Path
+from typing import Any
 
 import anndata
 import numpy as np
@@ -16,6 +17,7 @@ from scipy import sparse
 
 from phenobench.errors import InputError
 from phenobench.profiles.formats import ColumnRules, Table, is_profiles, parquet, read_table, separated
+from phenobench.profiles.formats.h5ad import arrow_table
 from phenobench.profiles.labels import spell
 
 
@@ -229,3 +231,23 @@ def test_a_record_of_someone_else_is_refused(tmp_path: Path, record: bytes) -> N
 def test_which_names_are_profiles() -> None:
     assert all(map(is_profiles, map(Path, ["a.parquet", "a.csv", "a.CSV.GZ", "a.h5ad"])))
     assert not any(map(is_profiles, map(Path, ["README.md", ".a.parquet", "a.gz", "parquet", "a.parquet.tmp"])))
+
+
+def test_columns_in_memory_of_every_kind_have_labels() -> None:
+    columns: dict[str, pd.Series[Any]] = {
+        "period": pd.Series(pd.period_range("2024-01", periods=2, freq="M")),
+        "interval": pd.Series(pd.interval_range(0, 2)),
+        "sparse": pd.Series(pd.arrays.SparseArray(np.array([0.5, 2.0]))),
+        "complex": pd.Series([1 + 2j, 2j]),
+        "mixed": pd.Series(["a", 1], dtype=object),
+        "codes": pd.Series(pd.Categorical([7, None], categories=[7, 8])),
+    }
+    table = arrow_table(columns)
+    assert {name: spell([table.column(name)]).tolist() for name in columns} == {
+        "period": ["2024-01", "2024-02"],
+        "interval": ["(0, 1]", "(1, 2]"],
+        "sparse": ["0.5", "2.0"],
+        "complex": ["(1+2j)", "2j"],
+        "mixed": ["a", "1"],
+        "codes": ["7", None],
+    }

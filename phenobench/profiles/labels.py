@@ -38,6 +38,11 @@ def cleaned(text: str) -> str | None:
     return None if text in _EMPTY else text
 
 
+def unwrapped(text: str) -> str:
+    """A part of a printed list without the list's brackets and its own quotes."""
+    return text.strip(" \t[](){}'\"")
+
+
 def number_of(text: str) -> Decimal | None:
     """The number that a text spells, exactly; None where it spells none."""
     return Decimal(text) if _NUMBER.fullmatch(text) else None

@@ -34,7 +34,6 @@ class Profiles:
         key: the hash of what the features were computed from; empty where that is not known.
         left_out: wells left out, with the reason (see ``left_out.py``); those that a file only counts are not among
             them, and it is not written.
-        role_columns: role -> the column of the file that plays it, where that has another name than the role's own.
         exact: the features in float64 (n, d), where float32 loses what varies in one; normalization starts from these.
 
     Raises:
@@ -49,7 +48,6 @@ class Profiles:
     notes: tuple[str, ...] = ()
     key: str = ""
     left_out: pd.DataFrame | None = None
-    role_columns: Mapping[str, str] = field(default_factory=dict)
     exact: np.ndarray | None = None
 
     def __post_init__(self) -> None:

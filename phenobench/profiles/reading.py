@@ -108,7 +108,6 @@ def _profiles(tables: list[Table], files: list[Path], reading: Reading) -> Profi
         ),
         record.key if len(tables) == 1 else "",
         joined(lost),
-        role_columns=assigned.roles.alone(),
         exact=in_double(features, exact) if exact else None,
     )
 

@@ -12,7 +12,7 @@ from phenobench.errors import Faults, InputError, unknown
 from phenobench.profiles.conditions import Named
 from phenobench.profiles.feature_columns import listed
 from phenobench.profiles.joining import Columns
-from phenobench.profiles.labels import SEVERAL, cleaned, joined, plain
+from phenobench.profiles.labels import SEVERAL, cleaned, joined, plain, unwrapped
 from phenobench.profiles.roles import METADATA_PREFIX, OWN, ROLE_PREFIX, ROLES
 from phenobench.profiles.well_names import of_row_and_column
 
@@ -58,10 +58,6 @@ class RoleColumns:
     def name(self, role: str) -> str:
         """How a message or an option calls the column of a role."""
         return ",".join(self.of.get(role, (ROLES[role],)))
-
-    def alone(self) -> dict[str, str]:
-        """The roles that one column plays, of another name than the role's own."""
-        return {role: names[0] for role, names in self.of.items() if len(names) == 1 and names[0] != ROLES[role]}
 
 
 def find_roles(columns: Columns, rules: RoleRules, where: object) -> RoleColumns:
@@ -218,7 +214,7 @@ def _separated(labels: np.ndarray, separator: str) -> np.ndarray:
     """Cells of several labels as ``A|B``; brackets and quotes of a printed list go."""
     codes, unique = pd.factorize(labels)
     several = [
-        SEVERAL.join(filter(None, (cleaned(part.strip(" \t[](){}'\"")) for part in cell.split(separator)))) or None
+        SEVERAL.join(filter(None, (cleaned(unwrapped(part)) for part in cell.split(separator)))) or None
         for cell in unique
     ]
     return np.array([*several, None], dtype=object)[codes]

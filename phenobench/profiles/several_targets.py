@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from phenobench.profiles.labels import SEVERAL
+from phenobench.profiles.labels import SEVERAL, unwrapped
 from phenobench.profiles.roles import ROLES
 
 # What may stand between targets in place of |, the surest first.
-_OTHERS = (";", ",", "/", "+", " ")
+_SEPARATORS = (";", ",", "/", "+", " ")
 
 
 def distinct_labels(wells: pd.DataFrame, role: str) -> Iterable[str]:
@@ -26,7 +26,7 @@ def other_separators(wells: pd.DataFrame, name: str, separators: Mapping[str, st
     if ROLES["target"] not in wells or "target" in separators:
         return []
     cells = [str(cell) for cell in wells[ROLES["target"]].dropna().unique()]
-    for separator in _OTHERS:
+    for separator in _SEPARATORS:
         several = [cell for cell in cells if _is_several(cell, separator, set(cells))]
         if several:
             note = (
@@ -40,7 +40,7 @@ def other_separators(wells: pd.DataFrame, name: str, separators: Mapping[str, st
 def _is_several(cell: str, separator: str, whole: set[str]) -> bool:
     """Whether a cell is a list by that separator: for sure, or since a part of it is a cell of its own elsewhere."""
     printed = cell[:1] in "[({" and cell[-1:] in "])}"
-    parts = [part.strip(" \t[](){}'\"") for part in cell.split(separator)]
+    parts = [unwrapped(part) for part in cell.split(separator)]
     if printed and separator == ",":
         return True
     if len(list(filter(None, parts))) < 2:

@@ -66,11 +66,6 @@ def small() -> pd.DataFrame:
     return make(seed=80)
 
 
-@pytest.fixture(scope="module", name="right")
-def brute_force(table: pd.DataFrame) -> Score:
-    return replicates(table)
-
-
 @pytest.fixture(scope="module", name="numbers")
 def far_off(table: pd.DataFrame) -> np.ndarray:
     """Numbers that decide every cosine where they take part."""

@@ -30,11 +30,6 @@ def small() -> pd.DataFrame:
     return make(seed=85)
 
 
-@pytest.fixture(scope="module", name="right")
-def brute_force(table: pd.DataFrame) -> Score:
-    return replicates(table)
-
-
 # One column of lists
 
 

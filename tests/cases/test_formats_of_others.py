@@ -32,11 +32,6 @@ def small() -> pd.DataFrame:
     return make(controls=9, seed=185)
 
 
-@pytest.fixture(scope="module", name="right")
-def brute_force(table: pd.DataFrame) -> Score:
-    return replicates(table)
-
-
 def one_sentence(done: Run, name: str) -> None:
     """One line that names the file and says what to do."""
     assert_refused(done, name)

@@ -51,11 +51,6 @@ def small() -> pd.DataFrame:
     return make()
 
 
-@pytest.fixture(scope="module", name="right")
-def brute_force(table: pd.DataFrame) -> Score:
-    return replicates(table)
-
-
 @pytest.fixture(scope="module", name="awkward")
 def with_awkward_names() -> tuple[pd.DataFrame, Score]:
     plain = make(compounds=len(AWKWARD), plates=3, controls=4, seed=72)

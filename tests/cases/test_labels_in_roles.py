@@ -68,11 +68,6 @@ def small() -> pd.DataFrame:
     return make(seed=171)
 
 
-@pytest.fixture(scope="module", name="right")
-def brute_force(table: pd.DataFrame) -> Score:
-    return replicates(table)
-
-
 @pytest.mark.parametrize(
     ("group", "form"),
     [*((group, "csv") for group in GROUPS), *((group, "h5ad") for group in ("points", "infinite", "long"))],

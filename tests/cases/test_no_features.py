@@ -32,11 +32,6 @@ def small() -> pd.DataFrame:
     return make(seed=181)
 
 
-@pytest.fixture(scope="module", name="right")
-def brute_force(table: pd.DataFrame) -> Score:
-    return replicates(table)
-
-
 @pytest.fixture(scope="module", name="numbers")
 def far_off(table: pd.DataFrame) -> np.ndarray:
     return np.round(np.random.default_rng(182).uniform(-500, 500, len(table)))

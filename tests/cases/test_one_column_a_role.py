@@ -39,11 +39,6 @@ def small() -> pd.DataFrame:
     return table.assign(Metadata_Source="s1", Metadata_Target=table["Metadata_Symbol"])
 
 
-@pytest.fixture(scope="module", name="right")
-def brute_force(table: pd.DataFrame) -> Score:
-    return replicates(table)
-
-
 def beside(table: pd.DataFrame, column: str, other: str) -> pd.DataFrame:
     """Another column for the role of one, first and with other values."""
     two = table.copy()

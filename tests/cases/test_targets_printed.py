@@ -85,10 +85,7 @@ def test_a_separator_that_is_given_leaves_the_bar_be_or_adds_to_it(table: pd.Dat
 )
 def test_other_lists_of_parquet_are_several(kind: pa.DataType, table: pd.DataFrame, right: Score) -> None:
     whole = pa.Table.from_pandas(table, preserve_index=False)
-    try:
-        pq.write_table(whole.append_column("Metadata_Target", pa.array(cells_of(table), kind)), "list.parquet")
-    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
-        pytest.skip("pyarrow does not write it")
+    pq.write_table(whole.append_column("Metadata_Target", pa.array(cells_of(table), kind)), "list.parquet")
     assert_score(run("list.parquet", task="target-matching"), right)
 
 

@@ -29,11 +29,6 @@ def small() -> pd.DataFrame:
     return make(seed=83)
 
 
-@pytest.fixture(scope="module", name="right")
-def brute_force(table: pd.DataFrame) -> Score:
-    return replicates(table)
-
-
 def spelled(table: pd.DataFrame, how: Callable[[str, int], str]) -> pd.DataFrame:
     return table.assign(Metadata_Well=[how(well[0], int(well[1:])) for well in table["Metadata_Well"]])
 

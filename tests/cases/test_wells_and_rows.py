@@ -26,11 +26,6 @@ def small() -> pd.DataFrame:
     return make(seed=177)
 
 
-@pytest.fixture(scope="module", name="right")
-def brute_force(table: pd.DataFrame) -> Score:
-    return replicates(table)
-
-
 def wells_of_items() -> pd.Series:
     """The wells that the last run has in its items."""
     files = sorted(Path().glob("results*/*/*/*/*.items.parquet"), key=lambda path: path.stat().st_mtime)

@@ -29,7 +29,7 @@ __all__ = [
 
 SUFFIXES = (".parquet", ".csv", ".csv.gz", ".tsv", ".tsv.gz", ".h5ad")
 # Files that hold features and are not read, with what to do.
-_OTHERS = {
+_REMEDIES = {
     ".gct": "write it as a table with one row a well, for example with cmapPy's parse_gct(...).data_df.T joined to its "
     "col_metadata_df, as parquet or csv",
     ".gctx": "write it as a table with one row a well, as parquet or csv",
@@ -174,8 +174,8 @@ def _features_are(rules: ColumnRules) -> str:
 
 def _remedy(name: str) -> str:
     """What to do with a file of another format."""
-    known = [suffix for suffix in _OTHERS if name.endswith(suffix)]
-    return _OTHERS[max(known, key=len)] if known else f"use one of {', '.join(SUFFIXES)}"
+    known = [suffix for suffix in _REMEDIES if name.endswith(suffix)]
+    return _REMEDIES[max(known, key=len)] if known else f"use one of {', '.join(SUFFIXES)}"
 
 
 def _suspicion(path: Path) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from pandas.api import types
 
 from phenobench.errors import InputError, unknown
 from phenobench.profiles.feature_columns import ColumnRules, require_unique, split_columns
@@ -113,14 +114,20 @@ def _array(column: pd.Series) -> pa.Array:
     if isinstance(column.dtype, pd.CategoricalDtype):
         categories = np.array([*column.cat.categories, None], dtype=object)
         return _array(pd.Series(categories[column.cat.codes]))
-    if column.dtype == object and not _one_kind(column):
-        return pa.array(list(map(of_cell, column)), pa.string())
-    try:
+    if _is_plain(column):
         return pa.array(column, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
-        return pa.array(list(map(of_cell, column)), pa.string())
+    return pa.array(list(map(of_cell, column)), pa.string())
 
 
-def _one_kind(cells: Iterable[object]) -> bool:
+def _is_plain(column: pd.Series) -> bool:
+    """Whether a column is of numbers, moments or text alone, which stay so; all else is spelled cell by cell."""
+    kind = column.dtype
+    if isinstance(kind, np.dtype) and kind.kind == "O":
+        return _is_text(column)
+    tests = (types.is_any_real_numeric_dtype, types.is_bool_dtype, types.is_datetime64_any_dtype, types.is_string_dtype)
+    return not isinstance(kind, pd.SparseDtype) and any(test(kind) for test in tests)
+
+
+def _is_text(cells: Iterable[object]) -> bool:
     """Whether cells that are there are all text."""
     return all(isinstance(cell, str) for cell in cells if cell is not None and cell is not pd.NA and cell == cell)
